@@ -1,0 +1,1 @@
+"""Runs saved workflows without a browser: read, check, execute, report."""

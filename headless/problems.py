@@ -1,0 +1,37 @@
+"""What is wrong with a workflow, as a list: every problem names its node and input."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ..pipelines.errors import AtelierError
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing to mend. `message` is one sentence; the other fields say where."""
+
+    message: str
+    node_id: str | None = None
+    title: str | None = None
+    class_type: str | None = None
+    input_name: str | None = None
+
+    def __str__(self) -> str:
+        if self.node_id is None:
+            return self.message
+        named = f' "{self.title}"' if self.title and self.title != self.class_type else ""
+        class_type = f" ({self.class_type})" if self.class_type else ""
+        where = f", input {self.input_name}" if self.input_name else ""
+        return f"node {self.node_id}{named}{class_type}{where}: {self.message}"
+
+
+class InvalidWorkflowError(AtelierError):
+    """The workflow cannot run. `problems` is everything that was found."""
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        self.problems = tuple(problems)
+        count = "1 problem" if len(self.problems) == 1 else f"{len(self.problems)} problems"
+        lines = "".join(f"\n  {problem}" for problem in self.problems)
+        super().__init__(f"The workflow cannot run, {count}:{lines}")

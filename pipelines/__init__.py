@@ -1,0 +1,1 @@
+"""Pure PyTorch: no host, no command line, no globals."""

@@ -1,0 +1,135 @@
+"""Edit vectors: a direction in W+ that realises an edit, its file, and its application."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from ..errors import InvalidInputError
+from .latents import WPlus, require_same_generator
+
+METADATA_KEY = "atelier.edit_vector"
+FORMAT = 1
+MAX_VECTOR_BYTES = 16 * 2**20
+
+
+@dataclass(frozen=True)
+class EditVector:
+    """delta float32 [num_ws,w_dim]: w+ + strength * delta shows the edit.
+
+    name: for the library. edit_type: how it was made ('optimised', 'imported'). labels: the parts edited (Q_edit).
+    strength_range: where it is meant to be used. fingerprint: SHA-256 of its generator, '' when unknown.
+    provenance: how it was made, plain JSON values.
+    """
+
+    delta: Tensor
+    name: str
+    fingerprint: str
+    edit_type: str = "optimised"
+    labels: tuple[str, ...] = ()
+    strength_range: tuple[float, float] = (-1.0, 2.0)
+    provenance: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.delta.ndim != 2 or self.delta.dtype != torch.float32:
+            raise InvalidInputError(f"An edit vector is float32 [num_ws,w_dim], got {self.delta.dtype} "
+                                    f"{list(self.delta.shape)}.")
+        if not bool(torch.isfinite(self.delta).all()):
+            raise InvalidInputError(f"Edit vector '{self.name}' holds NaN or infinite values and cannot be used; "
+                                    f"make it again.")
+
+
+def apply_vector(w: WPlus, vector: EditVector, strength: float, *, rows: tuple[int, int] | None = None) -> WPlus:
+    """W+ codes moved along the vector: w + strength * delta (EditGAN, section 3.3, mode 1).
+
+    rows: apply to W+ rows first..last only (inclusive), None for all. A vector of another generator is refused.
+    """
+    require_same_generator(vector.fingerprint, w.fingerprint, f"Edit vector '{vector.name}'")
+    if vector.delta.shape != w.codes.shape[1:]:
+        raise InvalidInputError(f"Edit vector '{vector.name}' has shape {list(vector.delta.shape)}, but the W+ codes "
+                                f"have {list(w.codes.shape[1:])} per picture.")
+    if not math.isfinite(strength):
+        raise InvalidInputError(f"The strength of an edit is a finite number, got {strength}.")
+    delta = vector.delta
+    if rows is not None:
+        first, last = rows
+        if not 0 <= first <= last < delta.shape[0]:
+            raise InvalidInputError(f"The range of W+ rows lies within 0..{delta.shape[0] - 1}, got {first}..{last}.")
+        index = torch.arange(delta.shape[0])[:, None]
+        delta = torch.where((index >= first) & (index <= last), delta, torch.zeros_like(delta))
+    return w.with_codes(w.codes + strength * delta.to(w.codes.device))
+
+
+def save_vector(path: Path, vector: EditVector) -> None:
+    """Write safetensors `delta` with every other field as JSON metadata; temporary file, then rename."""
+    fields = {"format": FORMAT, "name": vector.name, "edit_type": vector.edit_type, "labels": list(vector.labels),
+              "strength_range": list(vector.strength_range), "fingerprint": vector.fingerprint,
+              "provenance": vector.provenance}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(path.name + ".part")
+    save_file({"delta": vector.delta.detach().cpu().contiguous()}, part, {METADATA_KEY: json.dumps(fields)})
+    part.replace(path)
+
+
+def load_vector(path: Path) -> EditVector:
+    """Read an edit vector: ours (.safetensors), or the official EditGAN array (.npy float [1,num_ws,w_dim])."""
+    if not path.is_file():
+        raise InvalidInputError(f"There is no edit vector file '{path.name}'.")
+    if path.stat().st_size > MAX_VECTOR_BYTES:
+        raise InvalidInputError(f"'{path.name}' has {path.stat().st_size} bytes; an edit vector has at most "
+                                f"{MAX_VECTOR_BYTES}, so this is no edit vector file.")
+    return _load_npy(path) if path.suffix == ".npy" else _load_safetensors(path)
+
+
+def _load_safetensors(path: Path) -> EditVector:
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            delta = file.get_tensor("delta")
+    except (SafetensorError, OSError) as error:
+        raise InvalidInputError(f"'{path.name}' is not a readable edit vector file ({error}); save it again or copy "
+                                f"it anew.") from error
+    try:
+        fields = json.loads(metadata[METADATA_KEY])
+        version = fields["format"]
+        vector = EditVector(delta.float(), name=str(fields["name"]), fingerprint=str(fields["fingerprint"]),
+                            edit_type=str(fields["edit_type"]), labels=tuple(map(str, fields["labels"])),
+                            strength_range=_pair(fields["strength_range"]), provenance=dict(fields["provenance"]))
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        if isinstance(error, InvalidInputError):
+            raise
+        raise InvalidInputError(f"'{path.name}' holds no valid edit vector description ({error!r}); it was not saved "
+                                f"as an edit vector, or is damaged.") from error
+    if version != FORMAT:
+        raise InvalidInputError(f"'{path.name}' is an edit vector of format {version}; this version reads format "
+                                f"{FORMAT}, so update the pack.")
+    return vector
+
+
+def _pair(values: Sequence[Any]) -> tuple[float, float]:
+    low, high = values
+    return float(low), float(high)
+
+
+def _load_npy(path: Path) -> EditVector:
+    try:
+        array = np.load(path, allow_pickle=False)
+    except (ValueError, OSError, EOFError) as error:
+        raise InvalidInputError(f"'{path.name}' is not a readable NumPy array ({error}).") from error
+    if array.ndim == 3 and array.shape[0] == 1:
+        array = array[0]
+    if array.ndim != 2 or array.dtype.kind != "f":
+        raise InvalidInputError(f"An EditGAN vector is a float array [1,num_ws,w_dim], '{path.name}' holds "
+                                f"{array.dtype} {list(array.shape)}.")
+    return EditVector(torch.from_numpy(array.astype(np.float32)), name=path.stem, fingerprint="", edit_type="imported",
+                      provenance={"file": path.name})
