@@ -6,7 +6,7 @@ import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from torch import nn
 
@@ -63,9 +63,9 @@ class Hints:
 
     def optional_integer(self, key: str, default: int | None, *, low: int, high: int) -> int | None:
         """As `integer`, but null is a value of its own."""
-        if key in self.values and self.values[key] is None:
+        if self.values.get(key, default) is None:
             return None
-        return None if default is None and key not in self.values else self.integer(key, default or 0, low=low, high=high)
+        return self.integer(key, default or 0, low=low, high=high)
 
     def optional_positive(self, key: str) -> float | None:
         """A finite positive number, or None where the file says nothing or null."""
@@ -79,10 +79,13 @@ class Hints:
     def integers(self, key: str) -> list[int]:
         """A list of positive integers that only the metadata can tell; MetadataError when absent."""
         value = self.values.get(key)
-        if not isinstance(value, list | tuple) or not value or not all(type(n) is int and n > 0 for n in value):
-            found = "nothing" if value is None else f"{value!r:.60}"
-            raise MetadataError(f"the option '{key}' is a list of positive integers, got {found}")
-        return list(value)
+        if isinstance(value, list):
+            values = cast("list[object]", value)
+            numbers = [n for n in values if isinstance(n, int) and not isinstance(n, bool) and n > 0]
+            if numbers and len(numbers) == len(values):
+                return numbers
+        found = "nothing" if value is None else f"{value!r:.60}"
+        raise MetadataError(f"the option '{key}' is a list of positive integers, got {found}")
 
 
 @dataclass(frozen=True)

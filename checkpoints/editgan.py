@@ -11,7 +11,7 @@ from ..pipelines.editgan.encoder import Encoder
 from ..pipelines.editgan.segmentation import Segmenter
 from .architecture import Architecture, Config, Hints, Layout
 from .errors import LayoutError
-from .stylegan2 import integer_keys, read_block_channels, read_resolutions
+from .stylegan2 import constructor_arguments, read_block_channels, read_resolutions
 
 
 def _read_segmenter(layout: Layout, hints: Hints) -> Config:
@@ -38,7 +38,7 @@ def _read_encoder(layout: Layout, hints: Hints) -> Config:
     w_dim = layout.size("w_avg", 0)
     rows, left = divmod(layout.size("out.weight", 0), w_dim)
     if left or not rows:
-        raise LayoutError(f"its last layer gives {rows * w_dim + left} numbers, expected a multiple of its w_dim {w_dim}")
+        raise LayoutError(f"its last layer gives {rows * w_dim + left} numbers, expected a multiple of w_dim {w_dim}")
     return {
         "resolution": resolutions[-1],
         "num_ws": rows,
@@ -50,7 +50,7 @@ def _read_encoder(layout: Layout, hints: Hints) -> Config:
 
 
 def _build_encoder(config: Config) -> nn.Module:
-    return Encoder(**(config | {"channels": integer_keys(config["channels"])}))
+    return Encoder(**constructor_arguments(config))
 
 
 ARCHITECTURES = (

@@ -31,7 +31,7 @@ _LICENSE, _SOURCE = "atelier.license", "atelier.source_sha256"
 _SHA256_HEX_DIGITS = 64
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class CheckpointInfo:
     """What a file is, known without reading its numbers.
 
@@ -47,7 +47,7 @@ class CheckpointInfo:
     source_sha256: str | None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Checkpoint(CheckpointInfo):
     """A loaded network: in eval mode, float32, on the CPU, no gradients. fingerprint: of the tensors as stored."""
 
@@ -147,8 +147,8 @@ def _find(path: Path, layout: Layout, stated: str | None, architectures: Sequenc
         for architecture in architectures:
             if architecture.name == stated:
                 return architecture
-        raise UnknownArchitectureError(f"{path.name} holds a '{stated:.60}', which this version does not know; it knows "
-                                       f"{known}; update the pack.")
+        raise UnknownArchitectureError(f"{path.name} holds a '{stated:.60}', unknown to this version (it knows "
+                                       f"{known}); update the pack.")
     found = [architecture for architecture in architectures if architecture.matches(layout)]
     if len(found) != 1:
         names = ", ".join(f"'{name:.60}'" for name in sorted(layout.shapes)[:3]) or "none"
@@ -189,21 +189,26 @@ def _json(path: Path, key: str, text: str) -> object:
 def _require_agreement(stated: Mapping[str, Any], config: Config) -> None:
     for key, value in stated.items():
         if key not in config:
-            raise MetadataError(f"its config has the option '{key:.60}', which this version does not know; update the pack")
-        if value != config[key]:
+            raise MetadataError(f"its config has the unknown option '{key:.60}'; update the pack")
+        if value is not None and value != config[key]:
             raise MetadataError(f"its config says {key} = {value!r:.60}, its tensors say {config[key]!r:.60}")
 
 
 def _require_same_tensors(layout: Layout, expected: Mapping[str, tuple[int, ...]]) -> None:
     missing = sorted(expected.keys() - layout.shapes.keys())
     extra = sorted(layout.shapes.keys() - expected.keys())
-    faults = [f"{len(names)} {kind} ({', '.join(f"'{name:.60}'" for name in names[:4])}{', ...' * (len(names) > 4)})"
+    faults = [f"{len(names)} {kind} ({_listed(names)})"
               for kind, names in (("missing", missing), ("unexpected", extra)) if names]
     if faults:
-        raise LayoutError(f"of its {len(expected)} tensors there are {' and '.join(faults)}")
+        raise LayoutError(f"its tensors differ from the network's {len(expected)}: {' and '.join(faults)}")
     for name, shape in expected.items():
         if layout.shapes[name] != shape:
             raise LayoutError(f"the tensor '{name}' has shape {list(layout.shapes[name])}, expected {list(shape)}")
+
+
+def _listed(names: Sequence[str]) -> str:
+    shown = [f"'{name:.60}'" for name in names[:4]]
+    return ", ".join(shown + ["..."] * (len(names) > 4))
 
 
 def _fields(info: CheckpointInfo) -> dict[str, Any]:

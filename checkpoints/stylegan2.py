@@ -31,15 +31,18 @@ def read_block_channels(layout: Layout, resolutions: list[int]) -> dict[str, int
     return {"4": layout.size("b8.conv1.weight", 0), **inner}
 
 
-def integer_keys(channels: dict[str, int]) -> dict[int, int]:
-    """JSON has string keys, the networks count in integers."""
-    return {int(r): n for r, n in channels.items()}
+def constructor_arguments(config: Config) -> Config:
+    """The config with integer keys in its channels, which JSON cannot have."""
+    return {**config, "channels": {int(r): n for r, n in config["channels"].items()}}
 
 
 def _read_generator(layout: Layout, hints: Hints) -> Config:
     resolutions = read_resolutions(layout, "synthesis.b{n}.conv1.weight")
     last = resolutions[-1]
     embedded = layout.size("mapping.embed.weight", 0) if "mapping.embed.weight" in layout else 0
+    z_dim = layout.size("mapping.fc0.weight", 1) - embedded
+    if z_dim < 0:
+        raise LayoutError("its first mapping layer takes less than the embedded class label")
     skips = [r for r in resolutions if f"synthesis.b{r}.torgb.weight" in layout]
     if len(resolutions) > 1 and skips == [last] and f"synthesis.b{last}.skip.weight" in layout:
         architecture = "resnet"
@@ -49,7 +52,7 @@ def _read_generator(layout: Layout, hints: Hints) -> Config:
         raise LayoutError(f"it has a toRGB at the resolutions {skips}, expected all (skip form) or, with skip weights, "
                           f"the last (resnet form)")
     return {
-        "z_dim": layout.size("mapping.fc0.weight", 1) - embedded,
+        "z_dim": z_dim,
         "c_dim": layout.size("mapping.embed.weight", 1) if embedded else 0,
         "w_dim": layout.size("mapping.w_avg", 0),
         "resolution": last,
@@ -62,7 +65,7 @@ def _read_generator(layout: Layout, hints: Hints) -> Config:
 
 
 def _build_generator(config: Config) -> nn.Module:
-    return Generator(**(config | {"channels": integer_keys(config["channels"])}))
+    return Generator(**constructor_arguments(config))
 
 
 def _read_discriminator(layout: Layout, hints: Hints) -> Config:
@@ -78,22 +81,27 @@ def _read_discriminator(layout: Layout, hints: Hints) -> Config:
     else:
         raise LayoutError(f"it has a fromRGB at the resolutions {images}, expected all (skip form) or the last one")
     channels = read_block_channels(layout, resolutions)
+    deviations = layout.size("b4.conv.weight", 1) - channels["4"]
+    if deviations < 0 or (deviations and channels["4"] % deviations):
+        raise LayoutError(f"its last convolution adds {deviations} deviation channels to {channels['4']}")
     return {
         "c_dim": layout.size("mapping.embed.weight", 1) if conditional else 0,
         "resolution": last,
         "img_channels": layout.size(f"b{last}.fromrgb.weight", 1),
         "channels": channels,
         "architecture": architecture,
-        "cmap_dim": layout.size("b4.out.weight", 0) if conditional else 0,
-        "mapping_layers": layout.count("mapping.fc{n}.weight") if conditional else 0,
+        "cmap_dim": (layout.size("b4.out.weight", 0) if conditional
+                     else hints.optional_integer("cmap_dim", None, low=0, high=2**18)),
+        "mapping_layers": (layout.count("mapping.fc{n}.weight") if conditional
+                           else hints.integer("mapping_layers", 8, low=0, high=1024)),
         "mbstd_group_size": hints.optional_integer("mbstd_group_size", 4, low=1, high=1024),
-        "mbstd_num_channels": layout.size("b4.conv.weight", 1) - channels["4"],
+        "mbstd_num_channels": deviations,
         "conv_clamp": hints.optional_positive("conv_clamp"),
     }
 
 
 def _build_discriminator(config: Config) -> nn.Module:
-    return Discriminator(**(config | {"channels": integer_keys(config["channels"])}))
+    return Discriminator(**constructor_arguments(config))
 
 
 ARCHITECTURES = (

@@ -78,7 +78,7 @@ class LoadImageMask(io.ComfyNode):
         return _problem(image)
 
     @classmethod
-    def fingerprint_inputs(cls, image: str) -> str:
+    def fingerprint_inputs(cls, image: str, channel: str) -> str:
         return _digest(image)
 
     @classmethod
@@ -165,4 +165,3 @@ CORE_NODES: list[type[io.ComfyNode]] = [
     *VALUES,
 ]
 """Every node of the host that the embedded host has."""
-

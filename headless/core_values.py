@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-from typing import Any
 
 from ..runtime.host import io
 
@@ -119,12 +118,12 @@ class PreviewAny(io.ComfyNode):
         )
 
     @classmethod
-    def execute(cls, source: Any) -> io.NodeOutput:
+    def execute(cls, source: object) -> io.NodeOutput:
         text = _as_text(source)
         return io.NodeOutput(text, ui={"text": (text,)})
 
 
-def _as_text(value: Any) -> str:
+def _as_text(value: object) -> str:
     if isinstance(value, (str, int, float, bool)) or value is None:
         return str(value)
     try:

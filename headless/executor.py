@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,7 +14,7 @@ import torch
 
 from ..pipelines.errors import AtelierError
 from ..runtime.context import ExecutionContext
-from ..runtime.host import check_cancel, io
+from ..runtime.host import Cancelled, check_cancel, io
 from .graph import Graph, GraphNode, Link
 from .memory import PeakMemory
 from .node_calls import argument_sets, bound, call, call_each
@@ -190,7 +190,7 @@ class Executor:
 
 
 @contextmanager
-def _named(node: GraphNode) -> Iterator[None]:
+def _named(node: GraphNode) -> Generator[None, None, None]:
     """Gives what goes wrong inside the node's name. An error that no input causes is logged with its traceback."""
     try:
         yield
@@ -244,7 +244,7 @@ def _row(node: GraphNode, result: io.NodeOutput, slots: int) -> tuple[Any, ...]:
     return row
 
 
-def _as_output(node: GraphNode, result: Any) -> io.NodeOutput:
+def _as_output(node: GraphNode, result: object) -> io.NodeOutput:
     if result is None:
         return io.NodeOutput()
     if isinstance(result, tuple):

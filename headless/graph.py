@@ -8,7 +8,7 @@ from typing import TypeAlias
 
 from ..runtime.host import io
 
-Json: TypeAlias = "None | bool | int | float | str | list[Json] | dict[str, Json]"
+Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,13 @@ class GraphNode:
                 yield name, source
 
     def __str__(self) -> str:
-        return f'node {self.id} "{self.title}" ({self.class_type})'
+        return name_node(self.id, self.title, self.class_type)
+
+
+def name_node(node_id: str, title: str, class_type: str) -> str:
+    """How sentences name a node: id, title where it tells more than the class, class."""
+    named = f' "{title}"' if title != class_type else ""
+    return f"node {node_id}{named} ({class_type})"
 
 
 @dataclass(frozen=True)

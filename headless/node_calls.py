@@ -13,7 +13,9 @@ Values = Mapping[str, Sequence[Any]]
 """Input name -> the list of its values; a plain value is a list of one."""
 
 
-def call_each(cls: type[io.ComfyNode], method: str, values: Values, hidden: Mapping[str, Any] | None = None) -> list[Any]:
+def call_each(
+    cls: type[io.ComfyNode], method: str, values: Values, hidden: Mapping[str, Any] | None = None
+) -> list[Any]:
     """The results of calling the class method once per set of arguments, in order."""
     function = bound(cls, method, hidden or {})
     return [call(function, arguments) for arguments in argument_sets(cls, values)]
@@ -28,10 +30,7 @@ def argument_sets(cls: type[io.ComfyNode], values: Values) -> list[dict[str, Any
     if cls.INPUT_IS_LIST:
         return [{name: list(items) for name, items in values.items()}]
     count = max((len(items) for items in values.values()), default=1)
-    return [
-        {name: items[min(index, len(items) - 1)] for name, items in values.items()}
-        for index in range(count)
-    ]
+    return [{name: items[min(index, len(items) - 1)] for name, items in values.items()} for index in range(count)]
 
 
 def bound(cls: type[io.ComfyNode], method: str, hidden: Mapping[str, Any]) -> Callable[..., Any]:
@@ -40,7 +39,7 @@ def bound(cls: type[io.ComfyNode], method: str, hidden: Mapping[str, Any]) -> Ca
     return getattr(clone, method)
 
 
-def call(function: Callable[..., Any], arguments: Mapping[str, Any]) -> Any:
+def call(function: Callable[..., Any], arguments: Mapping[str, Any]) -> object:
     """The result of a plain or an async function."""
     result = function(**arguments)
     return asyncio.run(result) if inspect.iscoroutine(result) else result

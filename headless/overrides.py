@@ -26,7 +26,7 @@ class Override:
 
 
 def parse_override(argument: str) -> Override:
-    """"3.steps=20" -> node 3, input steps, "20". Raises WorkflowError when the form is another."""
+    """ "3.steps=20" -> node 3, input steps, "20". Raises WorkflowError when the form is another."""
     match = _FORM.fullmatch(argument)
     if match is None:
         raise WorkflowError(f"--set expects ID.INPUT=VALUE, such as 3.steps=20, got {argument!r}.")

@@ -9,8 +9,9 @@ from __future__ import annotations
 import struct
 import warnings
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
@@ -41,9 +42,11 @@ def load_picture(path: Path) -> tuple[Tensor, Tensor]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            with Image.open(path) as image:
+            image = Image.open(path)
+            with image:
                 _check_size(image, path.name)
-                return _stack([_frame(frame) for frame in ImageSequence.Iterator(image)])
+                frames = cast("Iterable[Image.Image]", ImageSequence.Iterator(image))
+                return _stack([_frame(frame) for frame in frames])
     except Image.DecompressionBombError as error:
         raise _too_large(path.name, None) from error
     except Image.UnidentifiedImageError as error:
@@ -70,13 +73,13 @@ def _frame(frame: Image.Image) -> tuple[Tensor, Tensor | None]:
     image = ImageOps.exif_transpose(frame)
     if image.mode.startswith("I") or image.mode == "F":
         scale = 1.0 if image.mode == "F" else 65535.0
-        grey = torch.from_numpy(np.asarray(image).astype(np.float32) / scale).clamp(0, 1)
+        grey = torch.as_tensor(np.asarray(image).astype(np.float32) / scale).clamp(0, 1)
         return grey.unsqueeze(-1).expand(-1, -1, 3), None
     indexed = image.mode in ("P", "PA")
     if indexed or image.has_transparency_data:
-        rgba = torch.from_numpy(np.array(image.convert("RGBA"), dtype=np.float32) / 255.0)
+        rgba = torch.as_tensor(np.array(image.convert("RGBA"), dtype=np.float32) / 255.0)
         return rgba[..., :3], 1.0 - rgba[..., 3]
-    return torch.from_numpy(np.array(image.convert("RGB"), dtype=np.float32) / 255.0), None
+    return torch.as_tensor(np.array(image.convert("RGB"), dtype=np.float32) / 255.0), None
 
 
 def _stack(frames: list[tuple[Tensor, Tensor | None]]) -> tuple[Tensor, Tensor]:
@@ -118,5 +121,5 @@ def _lanczos(images: Tensor, width: int, height: int) -> Iterator[Tensor]:
     for image in images:
         pixels = (255.0 * image.cpu()).clamp(0, 255).to(torch.uint8).numpy()
         small = Image.fromarray(pixels[..., 0] if grey else pixels).resize((width, height), Image.Resampling.LANCZOS)
-        result = torch.from_numpy(np.array(small, dtype=np.float32) / 255.0)
+        result = torch.as_tensor(np.array(small, dtype=np.float32) / 255.0)
         yield result.unsqueeze(-1) if grey else result

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ..pipelines.errors import AtelierError
+from .graph import name_node
 
 
 @dataclass(frozen=True)
@@ -14,17 +15,15 @@ class Problem:
 
     message: str
     node_id: str | None = None
-    title: str | None = None
-    class_type: str | None = None
+    title: str = ""
+    class_type: str = ""
     input_name: str | None = None
 
     def __str__(self) -> str:
         if self.node_id is None:
             return self.message
-        named = f' "{self.title}"' if self.title and self.title != self.class_type else ""
-        class_type = f" ({self.class_type})" if self.class_type else ""
         where = f", input {self.input_name}" if self.input_name else ""
-        return f"node {self.node_id}{named}{class_type}{where}: {self.message}"
+        return f"{name_node(self.node_id, self.title, self.class_type)}{where}: {self.message}"
 
 
 class InvalidWorkflowError(AtelierError):

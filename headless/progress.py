@@ -13,12 +13,20 @@ from .graph import Graph, GraphNode
 
 
 class ProgressBars:
-    """An Observer that draws. Use it as a context, so that the bars are closed whatever happens."""
+    """An Observer that draws. Use it as a context, so that the bars are closed whatever happens.
 
-    def __init__(self, graph: Graph) -> None:
-        self._nodes: tqdm[Any] = tqdm(total=len(graph.nodes), file=sys.stderr, unit="node", leave=False)
-        self._steps: tqdm[Any] | None = None
+    Without `draw` (standard error is no terminal) there are only the lines about finished nodes.
+    """
+
+    def __init__(self, graph: Graph, *, draw: bool) -> None:
+        self._draw = draw
         self._title = ""
+        self._done = 0
+        self._nodes = self._bar(len(graph.nodes), "", "node")
+        self._steps: tqdm[Any] | None = None
+
+    def _bar(self, total: int, description: str, unit: str) -> tqdm[Any]:
+        return tqdm(total=total, desc=description, unit=unit, file=sys.stderr, leave=False, disable=not self._draw)
 
     def __enter__(self) -> ProgressBars:
         return self
@@ -35,10 +43,11 @@ class ProgressBars:
 
     def stepped(self, step: int, total: int) -> None:
         """Step 1..total of the node at work is done."""
-        if self._steps is None or self._steps.total != total or step < self._steps.n:
+        if self._steps is None or self._steps.total != total or step < self._done:
             self._close_steps()
-            self._steps = tqdm(total=total, file=sys.stderr, desc=f"  {self._title}", unit="step", leave=False)
-        self._steps.update(step - self._steps.n)
+            self._steps = self._bar(total, f"  {self._title}", "step")
+        self._steps.update(step - self._done)
+        self._done = step
 
     def finished(self, record: NodeRecord) -> None:
         self._close_steps()
@@ -49,6 +58,7 @@ class ProgressBars:
         self._nodes.update()
 
     def _close_steps(self) -> None:
+        self._done = 0
         if self._steps is not None:
             self._steps.close()
             self._steps = None

@@ -51,7 +51,7 @@ class Signatures:
                 for name, source in sorted(node.inputs.items())
             )
         except Uncomparable as error:
-            log.info("%s runs every time: %s", node, error)
+            log.warning("%s runs every time: %s", node, error)
             return None
         return node.class_type, fingerprint, node.id if _wants_id(node) else None, inputs
 
@@ -60,7 +60,7 @@ class Uncomparable(Exception):  # noqa: N818 - a state, handled here
     """A value has no identity that could be compared between runs."""
 
 
-def freeze(value: Any) -> Hashable:
+def freeze(value: object) -> Hashable:
     """Plain data as something hashable. Numbers equal to each other freeze equal; NaN and objects are refused."""
     if value is None or isinstance(value, (bool, int, str, bytes)):
         return value
@@ -76,14 +76,14 @@ def freeze(value: Any) -> Hashable:
     raise Uncomparable(f"its fingerprint has a {type(value).__name__} in it, which cannot be compared")
 
 
-def _fingerprint(node: GraphNode) -> Any:
+def _fingerprint(node: GraphNode) -> object:
     """fingerprint_inputs over the constants; links are None, as in the host."""
     if not overrides(node.cls, "fingerprint_inputs"):
         return None
     values = {name: [None if isinstance(source, Link) else source.value] for name, source in node.inputs.items()}
     try:
         return call_each(node.cls, "fingerprint_inputs", values)
-    except (AtelierError, OSError, ValueError) as error:
+    except (AtelierError, OSError, TypeError, ValueError) as error:
         raise Uncomparable(f"its fingerprint failed ({error})") from error
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from ..pipelines.errors import AtelierError
 from .constants import UnfitConstant, check_limits, convert, show
-from .graph import Constant, Graph, GraphNode, Json, Link
+from .graph import Constant, Graph, GraphNode, Json, Link, name_node
 from .node_calls import call_each
 from .node_types import Classes, InputSpec, input_specs, overrides
 from .problems import InvalidWorkflowError, Problem
@@ -72,8 +72,10 @@ class _Validation:
             order[node_id] = None
             if node.class_type not in self.specs:
                 self.specs[node.class_type] = input_specs(self.classes[node.class_type])
-            values = (node.inputs.get(name) for name in self.specs[node.class_type])
-            stack.extend(value[0] for value in values if isinstance(value, list) and value and isinstance(value[0], str))
+            for name in reversed(self.specs[node.class_type]):
+                value = node.inputs.get(name)
+                if isinstance(value, list) and value and isinstance(value[0], str):
+                    stack.append(value[0])
         return list(order)
 
     def check_node(self, node_id: str) -> GraphNode:
@@ -110,17 +112,15 @@ class _Validation:
         return Constant(converted)
 
     def check_link(self, spec: InputSpec, value: list[Json], *, typed: bool) -> Link:
-        if len(value) != 2 or not isinstance(value[0], str) or isinstance(value[1], bool):
-            raise UnfitConstant(f"a link is [node id, output number], got {show(value)}.")
-        node_id, slot = value
-        if not isinstance(slot, int):
+        node_id, slot = value if len(value) == 2 else (None, None)
+        if not isinstance(node_id, str) or not isinstance(slot, int) or isinstance(slot, bool):
             raise UnfitConstant(f"a link is [node id, output number], got {show(value)}.")
         source = self.nodes.get(node_id)
         if source is None:
             raise UnfitConstant(f"it is linked to node {node_id}, which is not in the workflow.")
         if source.class_type in self.classes:
             offered: list[str] = list(self.classes[source.class_type].RETURN_TYPES)
-            what = f'node {node_id} "{source.title}" ({source.class_type})'
+            what = name_node(node_id, source.title, source.class_type)
             if not 0 <= slot < len(offered):
                 raise UnfitConstant(f"it is linked to output {slot} of {what}, which has {len(offered)} output(s).")
             if typed and not spec.accepts(offered[slot]):
@@ -182,5 +182,3 @@ class _Validation:
                     inputs[name] = source.value
             prompt[node_id] = {"inputs": inputs, "class_type": node.class_type, "_meta": {"title": node.title}}
         return prompt
-
-

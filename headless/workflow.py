@@ -98,7 +98,8 @@ def _png_texts(path: Path) -> dict[str, str]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            with Image.open(path, formats=["PNG"]) as image:
+            image = Image.open(path, formats=["PNG"])
+            with image:
                 info = cast("dict[str, object]", image.info)
     except (OSError, SyntaxError, ValueError, struct.error, zlib.error, Image.DecompressionBombError) as error:
         raise WorkflowError(f"The picture {path} cannot be read: {error}.") from error
@@ -135,11 +136,11 @@ def _convert(ui: dict[str, Json], name: str, object_info: Mapping[str, Json]) ->
             f"{name} is in the UI form, whose reading needs comfy-cli: install latent-atelier[headless], or save the "
             "workflow in the API form."
         ) from error
-    links = ui.get("links", [])
     damaged = f"{name} cannot be converted from the UI form"
     with _Collected("comfy_cli.workflow_to_api") as collected:
         try:
-            api = workflow_to_api.convert_ui_to_api({**ui, "links": links}, dict(object_info))  # pyright: ignore[reportUnknownMemberType]
+            convert = workflow_to_api.convert_ui_to_api  # pyright: ignore[reportUnknownMemberType]
+            api = cast("Json", convert({**ui, "links": ui.get("links", [])}, dict(object_info)))
         except workflow_to_api.WorkflowConversionError as error:
             raise WorkflowError(f"{damaged}: {error}.") from error
         except (AttributeError, LookupError, TypeError, ValueError, RecursionError) as error:
@@ -151,7 +152,7 @@ def _convert(ui: dict[str, Json], name: str, object_info: Mapping[str, Json]) ->
         log.warning("%s: %s", name, record.getMessage())
     if not api:
         raise WorkflowError(f"{name} has no node to run: it is empty, or every node is muted or bypassed.")
-    return cast("Json", api)
+    return api
 
 
 class _Collected(logging.Handler):
@@ -177,5 +178,5 @@ class _Collected(logging.Handler):
 
 
 def _kind(value: Json) -> str:
-    names = {type(None): "null", bool: "a boolean", int: "a number", float: "a number", str: "a text", list: "a list"}
-    return names.get(type(value), "an object")
+    names = {"NoneType": "null", "bool": "a boolean", "str": "a text", "list": "a list", "dict": "an object"}
+    return names.get(type(value).__name__, "a number")

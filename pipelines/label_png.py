@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import json
+import struct
 import zlib
 
 import numpy as np
@@ -16,10 +17,10 @@ from PIL import Image, PngImagePlugin
 from torch import Tensor
 
 from .errors import InvalidInputError
-from .labels import LabelMap, LabelSet, from_colours, require_same_labels
+from .labels import MAX_SIDE, LabelMap, LabelSet, from_colours, require_same_labels
 
 TEXT_KEY = "atelier.labels"
-MAX_SIDE = 8192
+_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError, OverflowError, zlib.error,
                Image.DecompressionBombError)
 
@@ -67,15 +68,17 @@ def from_png(data: bytes, labels: LabelSet | None = None, *, by_index: bool = Fa
 
 
 def _open(data: bytes, where: str) -> Image.Image:
+    if not data.startswith(_SIGNATURE) or data[12:16] != b"IHDR" or len(data) < 24:
+        raise LabelPictureError(f"{where} is not a readable PNG file: it does not begin like one.")
+    width, height = struct.unpack(">II", data[16:24])  # before Pillow allocates anything
+    if max(width, height) > MAX_SIDE:
+        raise LabelPictureError(f"{where} is {width} x {height} pixels, at most {MAX_SIDE} a side are read.")
     try:
         with Image.open(io.BytesIO(data), formats=("PNG",)) as image:
-            width, height = image.size
-            if max(width, height) > MAX_SIDE:
-                raise LabelPictureError(f"{where} is {width} x {height} pixels, at most {MAX_SIDE} a side are read.")
+            if image.size != (width, height):
+                raise OSError("it states its size twice")
             image.load()
             return image
-    except LabelPictureError:
-        raise
     except _UNREADABLE as error:
         raise LabelPictureError(f"{where} is not a readable PNG file: {str(error) or type(error).__name__}.") from error
 
@@ -96,7 +99,7 @@ def _is_own_palette(image: Image.Image, labels: LabelSet) -> bool:
 
 
 def _from_indices(ids: Tensor, labels: LabelSet, where: str) -> LabelMap:
-    outside = ids >= len(labels)
+    outside = ids.int() >= len(labels)  # 256 does not fit into uint8
     if bool(outside.any()):
         y, x = (int(v) for v in outside.nonzero()[0])
         raise LabelPictureError(f"{where} has {int(outside.sum())} pixels of no label, the first at x {x}, y {y} with "

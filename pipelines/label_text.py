@@ -33,11 +33,10 @@ import torch
 from torch import Tensor
 
 from .errors import InvalidInputError
-from .labels import LabelMap, LabelSet, require_same_labels
+from .labels import MAX_SIDE, LabelMap, LabelSet, require_same_labels
 
 PREFIX = "atelier-labels:"
 VERSION = "1"
-MAX_SIDE = 4096
 MAX_TEXT_LENGTH = 2**20
 MAX_HEADER_BYTES = 2**16
 RUN_BYTES = 4

@@ -16,6 +16,8 @@ Colour = tuple[int, int, int]
 
 MAX_LABELS = 256
 MAX_NAME_LENGTH = 64
+MAX_SIDE = 4096
+"""The largest width and height of a label map that is read from outside."""
 BACKGROUND = "background"
 
 

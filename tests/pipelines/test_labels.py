@@ -49,7 +49,7 @@ def test_index_and_indices() -> None:
     assert len(CAR) == 4
     assert CAR.index("hub") == 3
     assert CAR.indices(["hub", "body", "hub"]) == (1, 3)
-    with pytest.raises(InvalidInputError, match="no label 'wing'.*background, body, tyre, hub"):
+    with pytest.raises(InvalidInputError, match=r"no label 'wing'.*background, body, tyre, hub"):
         CAR.index("wing")
 
 

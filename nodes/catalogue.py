@@ -1,0 +1,8 @@
+"""All nodes, in the order of the documentation."""
+
+from __future__ import annotations
+
+from ..runtime.host import io
+from . import edit_vectors, editgan, label_maps, models
+
+NODES: list[type[io.ComfyNode]] = [*models.NODES, *editgan.NODES, *label_maps.NODES, *edit_vectors.NODES]

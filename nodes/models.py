@@ -1,0 +1,72 @@
+"""Loading networks from files."""
+
+from __future__ import annotations
+
+from ..pipelines.errors import AtelierError, LabelSetMismatchError
+from ..runtime import host
+from ..runtime.host import io
+from ..runtime.model_cache import ModelHandle, load_model
+from .sockets import EncoderSocket, GeneratorSocket, PerceptualSocket, SegmenterSocket
+
+FAMILIES = {"generator": "stylegan2", "encoder": "editgan", "segmenter": "editgan", "perceptual": "perceptual"}
+ARCHITECTURES = {"generator": "stylegan2-generator", "encoder": "editgan-encoder", "segmenter": "editgan-segmenter",
+                 "perceptual": "stylegan2-discriminator"}
+
+
+def _load(role: str, name: str) -> ModelHandle:
+    handle = load_model(host.model_path(FAMILIES[role], name), differentiable=True)
+    if handle.architecture != ARCHITECTURES[role]:
+        raise AtelierError(f"'{name}' is a {handle.architecture}, but the {role} input needs a {ARCHITECTURES[role]}; "
+                           f"choose another file.")
+    return handle
+
+
+def _require_pair(role: str, handle: ModelHandle, generator: ModelHandle) -> None:
+    if handle.generator is not None and handle.generator != generator.fingerprint:
+        raise LabelSetMismatchError(
+            f"The {role} '{handle.name}' was trained with generator {handle.generator[:16]}, but '{generator.name}' is "
+            f"{generator.fingerprint[:16]}; choose the {role} that goes with this generator.")
+
+
+class LoadEditGANModels(io.ComfyNode):
+    """Generator, encoder, label branch and perceptual distance, which belong together."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        def files(role: str, what: str) -> io.Input:
+            family = FAMILIES[role]
+            return host.node_input(io.Combo, role, options=host.model_files(family),
+                                   tooltip=f"{what}. A .safetensors file in models/atelier/{family}.")
+
+        return host.schema(
+            node_id="AtelierLoadEditGANModels", display_name="Load EditGAN Models", category="Atelier/Models",
+            description="Loads the networks of one EditGAN: a StyleGAN2 generator and what was trained around it. The "
+                        "demo models that come with the pack draw 64x64 toy cars.",
+            search_aliases=["stylegan", "gan", "editgan"],
+            inputs=[files("generator", "StyleGAN2 generator: turns W+ codes into pictures"),
+                    files("encoder", "Encoder: turns a picture into W+ codes of that generator"),
+                    files("segmenter", "Label branch: predicts the part labels of the generator's pictures"),
+                    files("perceptual", "Network whose features measure how different two pictures look")],
+            outputs=[GeneratorSocket.Output("generator", tooltip="The generator, with its fingerprint."),
+                     EncoderSocket.Output("encoder", tooltip="The encoder to W+."),
+                     SegmenterSocket.Output("segmenter", tooltip="The label branch and its label set."),
+                     PerceptualSocket.Output("perceptual", tooltip="The perceptual distance.")])
+
+    @classmethod
+    def validate_inputs(cls, generator: str, encoder: str, segmenter: str, perceptual: str) -> bool | str:
+        try:
+            for role, name in zip(FAMILIES, (generator, encoder, segmenter, perceptual), strict=True):
+                host.model_path(FAMILIES[role], name)
+        except AtelierError as error:
+            return str(error)
+        return True
+
+    @classmethod
+    def execute(cls, generator: str, encoder: str, segmenter: str, perceptual: str) -> io.NodeOutput:
+        names = dict(zip(FAMILIES, (generator, encoder, segmenter, perceptual), strict=True))
+        loaded = {role: _load(role, name) for role, name in names.items()}
+        for role in ("encoder", "segmenter"):
+            _require_pair(role, loaded[role], loaded["generator"])
+        return io.NodeOutput(*(loaded[role] for role in FAMILIES))
+
+NODES = [LoadEditGANModels]

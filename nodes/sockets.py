@@ -1,0 +1,97 @@
+"""Socket types, and the one place where values change between the host's form and ours, once per direction."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ..pipelines.editgan.encoder import Encoder
+from ..pipelines.editgan.segmentation import Segmenter
+from ..pipelines.errors import InvalidInputError
+from ..pipelines.perceptual import DiscriminatorDistance
+from ..pipelines.stylegan2.discriminator import Discriminator
+from ..pipelines.stylegan2.generator import Generator
+from ..runtime.host import io
+from ..runtime.model_cache import ModelHandle
+
+GeneratorSocket = io.Custom("ATELIER_GENERATOR")
+EncoderSocket = io.Custom("ATELIER_ENCODER")
+SegmenterSocket = io.Custom("ATELIER_SEGMENTER")
+PerceptualSocket = io.Custom("ATELIER_PERCEPTUAL_LOSS")
+WPlusSocket = io.Custom("ATELIER_W_PLUS")
+EditVectorSocket = io.Custom("ATELIER_EDIT_VECTOR")
+LabelMapSocket = io.Custom("ATELIER_LABEL_MAP")
+
+SMALLEST_SHARE = 4
+"""A picture is enlarged at most this much on its way into a network."""
+
+
+@dataclass(frozen=True)
+class PlacedModels:
+    """The networks of one edit, on their device for the length of a node."""
+
+    generator: Generator
+    encoder: Encoder
+    segmenter: Segmenter
+    perceptual: DiscriminatorDistance
+    device: torch.device
+
+
+def _acquire(handle: ModelHandle, kind: type[nn.Module], socket: str) -> Any:  # noqa: ANN401 (narrowed by the callers)
+    module = handle.acquire()
+    if not isinstance(module, kind):
+        raise InvalidInputError(f"The {socket} input holds '{handle.name}', which is a {handle.architecture}; connect a "
+                                f"{socket} from Load EditGAN Models.")
+    return module
+
+
+def acquire_generator(handle: ModelHandle) -> Generator:
+    """The generator behind a socket, on its device."""
+    return _acquire(handle, Generator, "generator")
+
+
+def acquire_encoder(handle: ModelHandle) -> Encoder:
+    """The encoder behind a socket, on its device."""
+    return _acquire(handle, Encoder, "encoder")
+
+
+def acquire_segmenter(handle: ModelHandle) -> Segmenter:
+    """The label branch behind a socket, on its device."""
+    return _acquire(handle, Segmenter, "segmenter")
+
+
+def acquire_perceptual(handle: ModelHandle) -> DiscriminatorDistance:
+    """The perceptual distance behind a socket, on its device."""
+    return DiscriminatorDistance(_acquire(handle, Discriminator, "perceptual"))
+
+
+def image_to_network(image: Tensor, resolution: int) -> Tensor:
+    """IMAGE float [B,H,W,C] 0..1 -> float32 [B,3,R,R] -1..1: alpha dropped, centre square, antialiased scaling."""
+    if image.ndim != 4 or image.shape[3] not in (1, 3, 4):
+        raise InvalidInputError(f"An IMAGE is [B,H,W,C] with 1, 3 or 4 channels, got {list(image.shape)}.")
+    height, width = int(image.shape[1]), int(image.shape[2])
+    side = min(height, width)
+    if side * SMALLEST_SHARE < resolution:
+        raise InvalidInputError(f"The picture has {width}x{height} pixels; this model works at {resolution}x{resolution} "
+                                f"and needs at least {-(-resolution // SMALLEST_SHARE)} pixels on the shorter side.")
+    top, left = (height - side) // 2, (width - side) // 2
+    x = image[:, top:top + side, left:left + side, :3].permute(0, 3, 1, 2).float()
+    if x.shape[1] == 1:
+        x = x.expand(-1, 3, -1, -1)
+    if side != resolution:
+        x = F.interpolate(x, (resolution, resolution), mode="bicubic", antialias=True, align_corners=False)
+    return x.clamp(0, 1) * 2 - 1
+
+
+def network_to_image(x: Tensor) -> Tensor:
+    """float [B,3,H,W] -1..1 -> IMAGE float32 [B,H,W,3] 0..1 on the CPU."""
+    return ((x.detach().float() + 1) / 2).clamp(0, 1).permute(0, 2, 3, 1).contiguous().cpu()
+
+
+def to_mask(mask: Tensor) -> Tensor:
+    """bool [B,H,W] -> MASK float32 0..1 on the CPU."""
+    return mask.detach().float().cpu()
