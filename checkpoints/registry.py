@@ -27,7 +27,7 @@ ARCHITECTURES: tuple[Architecture, ...] = (*stylegan2.ARCHITECTURES, *editgan.AR
 
 MAX_METADATA_LENGTH = 2**20
 _ARCHITECTURE, _CONFIG, _LABELS = "atelier.architecture", "atelier.config", "atelier.labels"
-_LICENSE, _SOURCE = "atelier.license", "atelier.source_sha256"
+_LICENSE, _SOURCE, _GENERATOR = "atelier.license", "atelier.source_sha256", "atelier.generator"
 _SHA256_HEX_DIGITS = 64
 
 
@@ -36,7 +36,7 @@ class CheckpointInfo:
     """What a file is, known without reading its numbers.
 
     config: the constructor arguments as plain JSON. labels: of networks that tell parts apart. source_sha256: of the
-    official file it was converted from.
+    official file it was converted from. generator: fingerprint of the generator a network was trained around.
     """
 
     path: Path
@@ -45,6 +45,7 @@ class CheckpointInfo:
     labels: LabelSet | None
     license: str | None
     source_sha256: str | None
+    generator: str | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,7 +84,7 @@ def load_checkpoint(path: Path | str, *, architectures: Sequence[Architecture] =
 
 def save_checkpoint(path: Path | str, module: nn.Module, *, architecture: str, config: Mapping[str, Any] | None = None,
                     labels: LabelSet | None = None, license: str | None = None, source_sha256: str | None = None,
-                    dtype: torch.dtype | None = None,
+                    generator: str | None = None, dtype: torch.dtype | None = None,
                     architectures: Sequence[Architecture] = ARCHITECTURES) -> str:
     """Write a network so that `load_checkpoint` gives it back, and return its fingerprint.
 
@@ -104,6 +105,8 @@ def save_checkpoint(path: Path | str, module: nn.Module, *, architecture: str, c
         metadata[_LICENSE] = license
     if source_sha256 is not None:
         metadata[_SOURCE] = source_sha256
+    if generator is not None:
+        metadata[_GENERATOR] = generator
     shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
     dtypes = {name: "F32" if tensor.is_floating_point() else "I64" for name, tensor in tensors.items()}
     info = _identify(path, Header(shapes, dtypes, metadata), architectures)[1]
@@ -138,7 +141,7 @@ def _identify(path: Path, header: Header, architectures: Sequence[Architecture])
                    f"{str(error).rstrip('.')}.") from error
     return architecture, CheckpointInfo(
         path, architecture.name, config, _labels(path, header.metadata.get(_LABELS)), header.metadata.get(_LICENSE),
-        _source(path, header.metadata.get(_SOURCE)))
+        _hash(path, header, _SOURCE), _hash(path, header, _GENERATOR))
 
 
 def _find(path: Path, layout: Layout, stated: str | None, architectures: Sequence[Architecture]) -> Architecture:
@@ -173,9 +176,10 @@ def _labels(path: Path, text: str | None) -> LabelSet | None:
         raise MetadataError(f"{path.name}: the labels in its metadata are wrong: {error}") from error
 
 
-def _source(path: Path, text: str | None) -> str | None:
+def _hash(path: Path, header: Header, key: str) -> str | None:
+    text = header.metadata.get(key)
     if text is not None and (len(text) != _SHA256_HEX_DIGITS or any(c not in "0123456789abcdef" for c in text)):
-        raise MetadataError(f"{path.name}: the metadata '{_SOURCE}' is a SHA-256 in hex, got '{text:.70}'.")
+        raise MetadataError(f"{path.name}: the metadata '{key}' is a SHA-256 in hex, got '{text:.70}'.")
     return text
 
 

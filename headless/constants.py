@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from typing import cast
 
-from .graph import Json
 from .node_types import ANY, InputSpec
+from .plain import Json
 
 _SHOWN = 20
 

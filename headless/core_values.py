@@ -53,11 +53,7 @@ class PrimitiveInt(io.ComfyNode):
             node_id="PrimitiveInt",
             display_name="Int",
             category="utilities/primitive",
-            inputs=[
-                io.Int.Input(
-                    "value", min=-sys.maxsize, max=sys.maxsize, control_after_generate=io.ControlAfterGenerate.fixed
-                )
-            ],
+            inputs=[io.Int.Input("value", min=-sys.maxsize, max=sys.maxsize, control_after_generate=True)],
             outputs=[io.Int.Output()],
         )
 

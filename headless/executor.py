@@ -17,8 +17,7 @@ from ..runtime.context import ExecutionContext
 from ..runtime.host import Cancelled, check_cancel, io
 from .graph import Graph, GraphNode, Link
 from .memory import PeakMemory
-from .node_calls import argument_sets, bound, call, call_each
-from .node_types import overrides
+from .node_calls import Hidden, argument_sets, bound, call, call_each
 from .signatures import Signatures
 
 log = logging.getLogger(__name__)
@@ -117,7 +116,7 @@ class Executor:
             waiting = [
                 link.node_id
                 for name, link in node.links()
-                if (name not in node.lazy or name in asked) and run.numbers[link.node_id] not in self._entries
+                if (name not in node.type.lazy or name in asked) and run.numbers[link.node_id] not in self._entries
             ]
             if waiting:
                 stack.extend(reversed(waiting))
@@ -167,9 +166,13 @@ class Executor:
                 raise NodeFailedError(f"{node}, input {name}: the list from output {source.slot} of {origin} is empty.")
         return values
 
-    def _hidden(self, run: _Run, node: GraphNode) -> dict[str, Any]:
-        offered = {"prompt": run.graph.prompt, "extra_pnginfo": run.graph.extra_pnginfo, "unique_id": node.id}
-        return {hidden.name: offered.get(hidden.name) for hidden in node.cls.GET_SCHEMA().hidden}
+    def _hidden(self, run: _Run, node: GraphNode) -> dict[io.Hidden, Any]:
+        offered: dict[io.Hidden, Any] = {
+            io.Hidden.prompt: run.graph.prompt,
+            io.Hidden.extra_pnginfo: run.graph.extra_pnginfo,
+            io.Hidden.unique_id: node.id,
+        }
+        return {hidden: offered.get(hidden) for hidden in node.type.hidden}
 
     def _cached(self, node: GraphNode, entry: _Entry) -> NodeRecord:
         return NodeRecord(node, "cached", files=self._files(entry))
@@ -203,23 +206,23 @@ def _named(node: GraphNode) -> Generator[None, None, None]:
         raise NodeFailedError(f"{node} failed: {type(error).__name__}: {error}") from error
 
 
-def _lazily_needed(node: GraphNode, values: Mapping[str, list[Any]], hidden: Mapping[str, Any]) -> set[str]:
+def _lazily_needed(node: GraphNode, values: Mapping[str, list[Any]], hidden: Hidden) -> set[str]:
     """The linked lazy inputs that the node's check_lazy_status names."""
-    if not node.lazy or not overrides(node.cls, "check_lazy_status"):
+    if not node.type.lazy or not node.type.overrides("check_lazy_status"):
         return set()
-    answers = call_each(node.cls, "check_lazy_status", values, hidden)
+    answers = call_each(node.type, "check_lazy_status", values, hidden)
     wanted = {name for answer in answers for name in answer or ()}
-    return wanted & {name for name, _ in node.links() if name in node.lazy}
+    return wanted & {name for name, _ in node.links() if name in node.type.lazy}
 
 
-def _execute(node: GraphNode, values: Mapping[str, list[Any]], hidden: Mapping[str, Any]) -> _Entry:
+def _execute(node: GraphNode, values: Mapping[str, list[Any]], hidden: Hidden) -> _Entry:
     """Calls the node and joins the results of its calls."""
-    execute = bound(node.cls, "execute", hidden)
+    execute = bound(node.type, "execute", hidden)
     results = [
         io.NodeOutput(block_execution="") if _blocked(arguments) else _as_output(node, call(execute, arguments))
-        for arguments in argument_sets(node.cls, values)
+        for arguments in argument_sets(node.type, values)
     ]
-    is_list: Sequence[bool] = node.cls.OUTPUT_IS_LIST
+    is_list = node.type.output_is_list
     outputs: tuple[list[Any], ...] = tuple([] for _ in is_list)
     for result in results:
         for joined, several, value in zip(outputs, is_list, _row(node, result, len(is_list)), strict=True):

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import TypeAlias
 
-from ..runtime.host import io
-
-Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
+from .node_types import NodeType
+from .plain import Json
 
 
 @dataclass(frozen=True)
@@ -28,14 +26,12 @@ class Constant:
 
 @dataclass(frozen=True)
 class GraphNode:
-    """A node whose inputs are known to fit. `lazy` names the linked inputs that are evaluated only when asked for."""
+    """A node whose inputs are known to fit."""
 
     id: str
     title: str
-    cls: type[io.ComfyNode]
-    class_type: str
+    type: NodeType
     inputs: Mapping[str, Link | Constant]
-    lazy: frozenset[str] = frozenset()
 
     def links(self) -> Iterator[tuple[str, Link]]:
         """The linked inputs: (input name, source)."""
@@ -44,7 +40,7 @@ class GraphNode:
                 yield name, source
 
     def __str__(self) -> str:
-        return name_node(self.id, self.title, self.class_type)
+        return name_node(self.id, self.title, self.type.id)
 
 
 def name_node(node_id: str, title: str, class_type: str) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from ..runtime.host import io
-from .graph import Json
+from .plain import Json
 
 WIDGET_TYPES = frozenset({"INT", "FLOAT", "STRING", "BOOLEAN", "COMBO"})
 """Types whose constants stand in the workflow; all others come through a link."""
@@ -43,6 +43,52 @@ class InputSpec:
         return bool(wild & (offers | self.types)) or bool(offers & self.types)
 
 
+@dataclass(frozen=True)
+class NodeType:
+    """What one class declares at this moment: lists of files in it are those of now."""
+
+    id: str
+    cls: type[io.ComfyNode]
+    inputs: Mapping[str, InputSpec]
+    outputs: tuple[str, ...]
+    output_is_list: tuple[bool, ...]
+    hidden: tuple[io.Hidden, ...]
+    is_input_list: bool
+    is_output_node: bool
+    keeps_to_itself: bool
+
+    @staticmethod
+    def of(cls: type[io.ComfyNode]) -> NodeType:
+        """Asks the class for its schema."""
+        schema = cls.GET_SCHEMA()
+        return NodeType(
+            id=schema.node_id,
+            cls=cls,
+            inputs={
+                item.id: InputSpec(item.id, item.get_io_type(), not item.optional, item.as_dict())
+                for item in schema.inputs
+            },
+            outputs=tuple(output.io_type for output in schema.outputs),
+            output_is_list=tuple(output.is_output_list for output in schema.outputs),
+            hidden=tuple(schema.hidden),
+            is_input_list=schema.is_input_list,
+            is_output_node=schema.is_output_node,
+            keeps_to_itself=schema.not_idempotent or io.Hidden.unique_id in schema.hidden,
+        )
+
+    @property
+    def lazy(self) -> frozenset[str]:
+        """The inputs that are evaluated only when check_lazy_status asks for them."""
+        return frozenset(name for name, spec in self.inputs.items() if spec.options.get("lazy"))
+
+    def overrides(self, method: str) -> bool:
+        """Whether the class brings its own `method`, as opposed to the host's base class."""
+        for base in self.cls.__mro__:
+            if method in base.__dict__:
+                return base not in io.ComfyNode.__mro__
+        return False
+
+
 Classes = Mapping[str, type[io.ComfyNode]]
 
 
@@ -63,24 +109,6 @@ def all_classes() -> dict[str, type[io.ComfyNode]]:
     from .core_nodes import CORE_NODES
 
     return by_id([*CORE_NODES, *NODES])
-
-
-def input_specs(cls: type[io.ComfyNode]) -> dict[str, InputSpec]:
-    """The inputs in their order. The schema is built anew, so that lists of files are those of this moment."""
-    declared = cast("dict[str, dict[str, tuple[Any, ...]]]", cls.INPUT_TYPES())
-    return {
-        name: InputSpec(name, str(spec[0]), section == "required", spec[1] if len(spec) > 1 else {})
-        for section in ("required", "optional")
-        for name, spec in declared.get(section, {}).items()
-    }
-
-
-def overrides(cls: type[io.ComfyNode], method: str) -> bool:
-    """Whether the class brings its own `method`, as opposed to the host's base class."""
-    for base in cls.__mro__:
-        if method in base.__dict__:
-            return base not in io.ComfyNode.__mro__
-    return False
 
 
 def object_info(classes: Classes) -> dict[str, Json]:

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import cast
 
-from .graph import Json
-from .node_types import Classes, InputSpec, input_specs
+from .node_types import Classes, InputSpec, NodeType
+from .plain import Json
 from .problems import Problem
 from .workflow import PromptNode, Workflow, WorkflowError
 
@@ -50,7 +50,7 @@ def apply_overrides(
             known = ", ".join(nodes)
             problems.append(Problem(f"--set names node {override.node_id!r}; the workflow has {known}."))
             continue
-        specs = input_specs(classes[node.class_type]) if node.class_type in classes else None
+        specs = NodeType.of(classes[node.class_type]).inputs if node.class_type in classes else None
         spec = specs.get(override.input_name) if specs is not None else None
         if specs is not None and spec is None:
             names = ", ".join(specs) or "none"

@@ -113,6 +113,7 @@ def _centre(planes: Tensor, width: int, height: int) -> Tensor:
     old_ratio, ratio = old_width / old_height, width / height
     x = round((old_width - old_width * (ratio / old_ratio)) / 2) if old_ratio > ratio else 0
     y = round((old_height - old_height * (old_ratio / ratio)) / 2) if old_ratio < ratio else 0
+    x, y = min(x, (old_width - 1) // 2), min(y, (old_height - 1) // 2)
     return planes[..., y : old_height - y, x : old_width - x]
 
 

@@ -13,8 +13,9 @@ from typing import Literal
 import torch
 
 from .executor import NodeRecord
-from .graph import GraphNode, Json
+from .graph import GraphNode
 from .memory import PeakMemory
+from .plain import Json
 
 FORMAT = 1
 
@@ -59,7 +60,7 @@ class Report:
 def _node(record: NodeRecord) -> dict[str, Json]:
     return {
         "id": record.node.id,
-        "class_type": record.node.class_type,
+        "class_type": record.node.type.id,
         "title": record.node.title,
         "status": record.status,
         "seconds": round(record.seconds, 6),

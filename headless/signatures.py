@@ -10,7 +10,6 @@ from typing import Any, cast
 from ..pipelines.errors import AtelierError
 from .graph import Graph, GraphNode, Link
 from .node_calls import call_each
-from .node_types import overrides
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +52,7 @@ class Signatures:
         except Uncomparable as error:
             log.warning("%s runs every time: %s", node, error)
             return None
-        return node.class_type, fingerprint, node.id if _wants_id(node) else None, inputs
+        return node.type.id, fingerprint, node.id if node.type.keeps_to_itself else None, inputs
 
 
 class Uncomparable(Exception):  # noqa: N818 - a state, handled here
@@ -78,18 +77,13 @@ def freeze(value: object) -> Hashable:
 
 def _fingerprint(node: GraphNode) -> object:
     """fingerprint_inputs over the constants; links are None, as in the host."""
-    if not overrides(node.cls, "fingerprint_inputs"):
+    if not node.type.overrides("fingerprint_inputs"):
         return None
     values = {name: [None if isinstance(source, Link) else source.value] for name, source in node.inputs.items()}
     try:
-        return call_each(node.cls, "fingerprint_inputs", values)
+        return call_each(node.type, "fingerprint_inputs", values)
     except (AtelierError, OSError, TypeError, ValueError) as error:
         raise Uncomparable(f"its fingerprint failed ({error})") from error
-
-
-def _wants_id(node: GraphNode) -> bool:
-    schema = node.cls.GET_SCHEMA()
-    return bool(schema.not_idempotent) or any(hidden.name == "unique_id" for hidden in schema.hidden)
 
 
 def _sources_first(graph: Graph) -> Iterable[GraphNode]:

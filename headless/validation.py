@@ -9,9 +9,10 @@ from typing import Any
 
 from ..pipelines.errors import AtelierError
 from .constants import UnfitConstant, check_limits, convert, show
-from .graph import Constant, Graph, GraphNode, Json, Link, name_node
+from .graph import Constant, Graph, GraphNode, Link, name_node
 from .node_calls import call_each
-from .node_types import Classes, InputSpec, input_specs, overrides
+from .node_types import Classes, InputSpec, NodeType
+from .plain import Json
 from .problems import InvalidWorkflowError, Problem
 from .workflow import PromptNode, Workflow
 
@@ -32,11 +33,12 @@ class _Validation:
         self.extra = workflow.extra_pnginfo
         self.classes = classes
         self.problems = list(found)
-        self.specs: dict[str, dict[str, InputSpec]] = {}
+        used = {node.class_type for node in self.nodes.values() if node.class_type in classes}
+        self.types = {name: NodeType.of(classes[name]) for name in sorted(used)}
 
     def result(self) -> Graph:
         for node_id, node in self.nodes.items():
-            if node.class_type not in self.classes:
+            if node.class_type not in self.types:
                 self.report(node_id, self.unknown_class(node.class_type))
         outputs = tuple(key for key, node in self.nodes.items() if self.is_output(node))
         if not outputs and not self.problems:
@@ -53,7 +55,7 @@ class _Validation:
         self.problems.append(Problem(message, node_id, node.title, node.class_type, input_name))
 
     def is_output(self, node: PromptNode) -> bool:
-        return node.class_type in self.classes and bool(self.classes[node.class_type].OUTPUT_NODE)
+        return node.class_type in self.types and self.types[node.class_type].is_output_node
 
     def unknown_class(self, name: str) -> str:
         close = difflib.get_close_matches(name, self.classes, 1, 0.85)
@@ -67,29 +69,27 @@ class _Validation:
         while stack:
             node_id = stack.pop()
             node = self.nodes.get(node_id)
-            if node is None or node_id in order or node.class_type not in self.classes:
+            if node is None or node_id in order or node.class_type not in self.types:
                 continue
             order[node_id] = None
-            if node.class_type not in self.specs:
-                self.specs[node.class_type] = input_specs(self.classes[node.class_type])
-            for name in reversed(self.specs[node.class_type]):
+            for name in reversed(list(self.types[node.class_type].inputs)):
                 value = node.inputs.get(name)
                 if isinstance(value, list) and value and isinstance(value[0], str):
                     stack.append(value[0])
         return list(order)
 
     def check_node(self, node_id: str) -> GraphNode:
-        node, cls = self.nodes[node_id], self.classes[self.nodes[node_id].class_type]
-        specs = self.specs[node.class_type]
-        own = inspect.getfullargspec(cls.validate_inputs) if overrides(cls, "validate_inputs") else None
+        node, kind = self.nodes[node_id], self.types[self.nodes[node_id].class_type]
+        specs = kind.inputs
+        own = inspect.getfullargspec(kind.cls.validate_inputs) if kind.overrides("validate_inputs") else None
         takes_over = set(own.args[1:]) if own and not own.varkw else set(specs) if own else set[str]()
         inputs: dict[str, Link | Constant] = {}
         unfit: set[str] = set()
         for name, spec in specs.items():
             if name not in node.inputs:
                 if spec.required:
-                    kind = "a link or value" if spec.takes_constant else "a link from an output"
-                    self.report(node_id, f"{kind} of type {spec.io_type} is required, but nothing is given.", name)
+                    what = "a link or value" if spec.takes_constant else "a link from an output"
+                    self.report(node_id, f"{what} of type {spec.io_type} is required, but nothing is given.", name)
                     unfit.add(name)
                 continue
             try:
@@ -97,8 +97,7 @@ class _Validation:
             except UnfitConstant as error:
                 self.report(node_id, str(error), name)
                 unfit.add(name)
-        lazy = frozenset(name for name, spec in specs.items() if spec.options.get("lazy"))
-        checked = GraphNode(node_id, node.title, cls, node.class_type, inputs, lazy)
+        checked = GraphNode(node_id, node.title, kind, inputs)
         if own is not None and not takes_over & unfit:
             self.ask_node(checked, takes_over)
         return checked
@@ -118,8 +117,8 @@ class _Validation:
         source = self.nodes.get(node_id)
         if source is None:
             raise UnfitConstant(f"it is linked to node {node_id}, which is not in the workflow.")
-        if source.class_type in self.classes:
-            offered: list[str] = list(self.classes[source.class_type].RETURN_TYPES)
+        if source.class_type in self.types:
+            offered = self.types[source.class_type].outputs
             what = name_node(node_id, source.title, source.class_type)
             if not 0 <= slot < len(offered):
                 raise UnfitConstant(f"it is linked to output {slot} of {what}, which has {len(offered)} output(s).")
@@ -138,7 +137,7 @@ class _Validation:
             values["input_types"] = [{name: self.offered(link) for name, link in node.links()}]
         names = ", ".join(name for name in node.inputs if name in takes_over) or None
         try:
-            answers = call_each(node.cls, "validate_inputs", values)
+            answers = call_each(node.type, "validate_inputs", values)
         except AtelierError as error:
             answers: list[Any] = [str(error)]
         for answer in dict.fromkeys(answers):
@@ -147,7 +146,7 @@ class _Validation:
 
     def offered(self, link: Link) -> str:
         class_type = self.nodes[link.node_id].class_type
-        return str(self.classes[class_type].RETURN_TYPES[link.slot]) if class_type in self.classes else "*"
+        return self.types[class_type].outputs[link.slot] if class_type in self.types else "*"
 
     def check_cycles(self, checked: Mapping[str, GraphNode]) -> None:
         """Reports each cycle that a walk along the links meets, once, with its path."""

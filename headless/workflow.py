@@ -15,7 +15,7 @@ from typing import cast
 from PIL import Image
 
 from ..pipelines.errors import AtelierError
-from .graph import Json
+from .plain import Json
 
 log = logging.getLogger(__name__)
 

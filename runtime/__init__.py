@@ -1,0 +1,1 @@
+"""The only code that knows who runs us: ComfyUI, or our own headless executor."""

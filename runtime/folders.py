@@ -1,0 +1,150 @@
+"""Where files are: models, inputs and outputs, through the host's folders or those of the headless run."""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..pipelines.errors import AtelierError, InvalidInputError
+from .context import active
+from .identity import EMBEDDED
+
+FAMILIES = ("stylegan2", "editgan", "perceptual", "edit_vectors")
+SUFFIXES = frozenset({".safetensors"})
+SHIPPED = Path(__file__).parent.parent / "demo" / "weights"
+
+
+class MissingModelError(AtelierError, FileNotFoundError):
+    """A model file is not where models are."""
+
+
+def _host_folders() -> Any:  # noqa: ANN401 (a module of the host)
+    return importlib.import_module("folder_paths")
+
+
+def _kind(family: str) -> str:
+    return f"atelier_{family}"
+
+
+def register_folders() -> None:
+    """Tell the host our model folders; folders the user configured for them are kept and stay first."""
+    if EMBEDDED:
+        return
+    host = _host_folders()
+    for family in FAMILIES:
+        known, suffixes = host.folder_names_and_paths.get(_kind(family), ([], set()))
+        own = [str(Path(host.models_dir) / "atelier" / family), str(SHIPPED / family)]
+        host.folder_names_and_paths[_kind(family)] = ([*known, *(f for f in own if f not in known)],
+                                                      set(suffixes) | SUFFIXES)
+
+
+def _model_folders(family: str) -> list[Path]:
+    context = active()
+    models = [] if context is None else [folder / "atelier" / family for folder in context.folders.models]
+    return [*models, SHIPPED / family]
+
+
+def model_files(family: str) -> list[str]:
+    """Names of the model files of a family, with '/' between folders, sorted, each once."""
+    if not EMBEDDED:
+        return list(_host_folders().get_filename_list(_kind(family)))
+    return sorted({path.relative_to(folder).as_posix() for folder in _model_folders(family) if folder.is_dir()
+                   for path in folder.rglob("*") if path.suffix in SUFFIXES})
+
+
+def model_path(family: str, name: str) -> Path:
+    """The file of that name. MissingModelError says where it was looked for."""
+    if name in model_files(family):
+        if not EMBEDDED:
+            return Path(_host_folders().get_full_path_or_raise(_kind(family), name))
+        for folder in _model_folders(family):
+            if (folder / name).is_file():
+                return folder / name
+    have = ", ".join(model_files(family)) or "none"
+    raise MissingModelError(f"The model file '{name}' is missing; put it into models/atelier/{family} or choose one of "
+                            f"those there are: {have}.")
+
+
+def input_files() -> list[str]:
+    """Names of the files directly in the input folders, sorted, each once. Embedded host only."""
+    context = active()
+    folders = [] if context is None else context.folders.input
+    return sorted({path.name for folder in folders if folder.is_dir() for path in folder.iterdir() if path.is_file()})
+
+
+def input_path(name: str) -> Path:
+    """The file behind 'name', 'folder/name' or 'name [input|output|temp]'. InvalidInputError outside these folders.
+
+    Where no folder has it, the path in the first folder: the caller says what is missing.
+    """
+    if not EMBEDDED:
+        return Path(_host_folders().get_annotated_filepath(name))
+    context = active()
+    if context is None:
+        raise InvalidInputError(f"The input file '{name}' was asked for outside a run; run the workflow.")
+    plain, folders = name, list(context.folders.input)
+    for kind in ("input", "output", "temp"):
+        if name.endswith(f" [{kind}]"):
+            plain = name.removesuffix(f" [{kind}]")
+            folders = folders if kind == "input" else [context.folders.of_type(kind)]
+    candidates = [contained(folder, plain, "input file") for folder in folders]
+    found = [path for path in candidates if path.is_file()]
+    if not candidates:
+        raise InvalidInputError(f"There is no input folder to read '{plain}' from; name one with --input.")
+    return found[0] if found else candidates[0]
+
+
+def contained(folder: Path, name: str, what: str) -> Path:
+    """folder / name, refused when it leads out of the folder."""
+    path = (folder / name).resolve()
+    if not name or "\0" in name or not path.is_relative_to(folder.resolve()):
+        raise InvalidInputError(f"The {what} '{name}' does not lie inside its folder; give a name without '..' and "
+                                f"without a drive or leading '/'.")
+    return path
+
+
+@dataclass(frozen=True)
+class SaveTarget:
+    """A file that does not exist yet. subfolder: below the output (or temp) folder, as the frontend asks for it."""
+
+    path: Path
+    filename: str
+    subfolder: str
+
+
+def save_targets(prefix: str, suffix: str, *, count: int = 1, folder: str = "output", width: int = 0,
+                 height: int = 0) -> list[SaveTarget]:
+    """`count` new files prefix_00001_suffix and so on, numbered as the host numbers; folders are made."""
+    if EMBEDDED:
+        context = active()
+        if context is None:
+            raise InvalidInputError(f"Nothing can be saved as '{prefix}' outside a run; run the workflow.")
+        root = context.folders.of_type(folder)
+        prefix = prefix.replace("%width%", str(width)).replace("%height%", str(height))
+        parent = contained(root, f"{prefix}_", "file name prefix").parent
+        stem, subfolder = Path(prefix).name, Path(prefix).parent.as_posix().removeprefix(".")
+        parent.mkdir(parents=True, exist_ok=True)
+        counter = 1 + max((_number(path.name, stem) for path in parent.iterdir()), default=0)
+    else:
+        host = _host_folders()
+        root = Path(host.get_output_directory() if folder == "output" else host.get_temp_directory())
+        contained(root, f"{prefix}_", "file name prefix")
+        full, stem, counter, subfolder, _ = host.get_save_image_path(prefix, str(root), width, height)
+        parent = Path(full)
+    names = [f"{stem}_{counter + i:05}_{suffix}" for i in range(count)]
+    return [SaveTarget(parent / name, name, subfolder) for name in names]
+
+
+def save_target(prefix: str, suffix: str) -> SaveTarget:
+    """One new file in the output folder."""
+    return save_targets(prefix, suffix)[0]
+
+
+def _number(name: str, stem: str) -> int:
+    """12 for 'stem_00012_.png', 0 for anything else."""
+    if not name.startswith(f"{stem}_"):
+        return 0
+    digits = name[len(stem) + 1:].partition(".")[0].partition("_")[0]
+    return int(digits) if digits.isdecimal() else 0
