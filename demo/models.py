@@ -25,8 +25,8 @@ CAR_LABELS = LabelSet(CAR_LABEL_NAMES, CAR_LABEL_COLOURS)
 FILES = {
     "stylegan2-generator": WEIGHTS / "stylegan2" / "toy_cars_64.safetensors",
     "stylegan2-discriminator": WEIGHTS / "perceptual" / "toy_cars_64.safetensors",
-    "editgan-encoder": WEIGHTS / "editgan" / "toy_cars_64_encoder.safetensors",
-    "editgan-segmenter": WEIGHTS / "editgan" / "toy_cars_64_labels.safetensors",
+    "editgan-encoder": WEIGHTS / "encoders" / "toy_cars_64.safetensors",
+    "editgan-segmenter": WEIGHTS / "label_branches" / "toy_cars_64.safetensors",
 }
 
 

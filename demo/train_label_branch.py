@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 
 ANNOTATED_SEED = 16
 ANNOTATED = 16
-INVERSION = InversionSettings(steps=400, lr=0.05)
+INVERSION = InversionSettings(steps=300, lr=0.1, mse=5.0)
 
 
 def main() -> None:

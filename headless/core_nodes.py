@@ -16,7 +16,7 @@ PICTURE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", 
 CHANNELS = ("alpha", "red", "green", "blue")
 
 
-def _picture_input() -> io.Combo.Input:
+def _picture_input() -> io.Input:
     names = [name for name in input_files() if name[name.rfind(".") :].lower() in PICTURE_SUFFIXES]
     return io.Combo.Input("image", options=names, upload=io.UploadType.image)
 
@@ -25,9 +25,9 @@ def _problem(name: str) -> bool | str:
     """True when the input file exists, else the sentence that says so."""
     try:
         path = input_path(name)
-    except AtelierError as error:
+        return True if path.is_file() else f"there is no picture {name!r} in the input folders."
+    except (AtelierError, OSError, ValueError) as error:  # the latter two: names that no file system knows
         return str(error)
-    return True if path.is_file() else f"there is no picture {name!r} in the input folders."
 
 
 def _digest(name: str) -> str:

@@ -27,6 +27,10 @@ class NodeFailedError(AtelierError):
     """A node did not finish; the message names it and says why in one sentence."""
 
 
+UiResult = Mapping[str, Sequence[Any]]
+"""What a node shows, such as {"images": [{filename, subfolder, type}]}."""
+
+
 @dataclass(frozen=True)
 class NodeRecord:
     """What became of one node. files: what it wrote, as its ui result names it. seconds and peak_memory: of running."""
@@ -56,7 +60,7 @@ class _Entry:
     """A finished node: per output slot the list of its values, and what it showed."""
 
     outputs: tuple[list[Any], ...]
-    ui: Mapping[str, Any]
+    ui: UiResult
 
 
 @dataclass
@@ -83,7 +87,7 @@ class Executor:
         self._signatures = Signatures()
         self._entries: dict[int, _Entry] = {}
 
-    def run(self, graph: Graph, observers: Sequence[Observer] = ()) -> dict[str, Mapping[str, Any]]:
+    def run(self, graph: Graph, observers: Sequence[Observer] = ()) -> dict[str, UiResult]:
         """What each output node showed: node id -> ui result, such as {"images": [{filename, subfolder, type}]}.
 
         Raises NodeFailedError when a node fails, and whatever runtime's check_cancel raises (or KeyboardInterrupt)
@@ -179,11 +183,11 @@ class Executor:
 
     def _files(self, entry: _Entry) -> tuple[Path, ...]:
         """The files that a ui result names."""
-        items = (item for shown in entry.ui.values() if isinstance(shown, (list, tuple)) for item in shown)
+        items = [item for shown in entry.ui.values() for item in shown]
+        named = [cast("Mapping[str, str]", item) for item in items if isinstance(item, Mapping) and "filename" in item]
         return tuple(
             self._context.folders.of_type(item.get("type", "output")) / item.get("subfolder", "") / item["filename"]
-            for item in items
-            if isinstance(item, Mapping) and isinstance(item.get("filename"), str)
+            for item in named
         )
 
     def _tell(self, run: _Run, record: NodeRecord) -> None:
@@ -231,8 +235,8 @@ def _execute(node: GraphNode, values: Mapping[str, list[Any]], hidden: Hidden) -
 
 
 def _blocked(arguments: Mapping[str, Any]) -> bool:
-    values = (item for value in arguments.values() for item in (value if isinstance(value, list) else [value]))
-    return any(isinstance(value, Blocked) for value in values)
+    lists = [cast("list[Any]", value) if isinstance(value, list) else [value] for value in arguments.values()]
+    return any(isinstance(item, Blocked) for items in lists for item in items)
 
 
 def _row(node: GraphNode, result: io.NodeOutput, slots: int) -> tuple[Any, ...]:
@@ -259,7 +263,8 @@ def _as_output(node: GraphNode, result: object) -> io.NodeOutput:
     return result
 
 
-def _join_ui(results: Sequence[io.NodeOutput]) -> dict[str, Any]:
+def _join_ui(results: Sequence[io.NodeOutput]) -> UiResult:
     """The ui results of all calls, key by key."""
-    shown = [result.ui if isinstance(result.ui, dict) else result.ui.as_dict() for result in results if result.ui]
+    given = [result.ui for result in results if result.ui]
+    shown = [cast("UiResult", ui if isinstance(ui, Mapping) else ui.as_dict()) for ui in given]
     return {key: [item for ui in shown for item in ui.get(key, ())] for key in (shown[0] if shown else ())}

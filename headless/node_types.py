@@ -58,12 +58,12 @@ class NodeType:
     keeps_to_itself: bool
 
     @staticmethod
-    def of(cls: type[io.ComfyNode]) -> NodeType:
+    def of(node_class: type[io.ComfyNode]) -> NodeType:
         """Asks the class for its schema."""
-        schema = cls.GET_SCHEMA()
+        schema = node_class.GET_SCHEMA()
         return NodeType(
             id=schema.node_id,
-            cls=cls,
+            cls=node_class,
             inputs={
                 item.id: InputSpec(item.id, item.get_io_type(), not item.optional, item.as_dict())
                 for item in schema.inputs

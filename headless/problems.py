@@ -11,7 +11,7 @@ from .graph import name_node
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing to mend. `message` is one sentence; the other fields say where."""
+    """One thing to mend. `message` is one sentence; the others say where; input_name may list several by commas."""
 
     message: str
     node_id: str | None = None
@@ -22,7 +22,8 @@ class Problem:
     def __str__(self) -> str:
         if self.node_id is None:
             return self.message
-        where = f", input {self.input_name}" if self.input_name else ""
+        several = "s" if self.input_name and ", " in self.input_name else ""
+        where = f", input{several} {self.input_name}" if self.input_name else ""
         return f"{name_node(self.node_id, self.title, self.class_type)}{where}: {self.message}"
 
 

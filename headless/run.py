@@ -17,7 +17,7 @@ import torch
 
 from ..pipelines.errors import InvalidInputError
 from ..runtime.context import ExecutionContext, Folders
-from ..runtime.host import Cancelled
+from ..runtime.host import EMBEDDED, Cancelled
 from .executor import Executor, NodeFailedError, NodeRecord, Observer
 from .exit_codes import CANCELLED, DONE, FAILED
 from .graph import Graph, GraphNode
@@ -68,6 +68,10 @@ def run_file(options: RunOptions, write: Callable[[str], object], classes: Class
     Raises AtelierError when the input is wrong; nothing has run or been written by then. A failing node and a
     cancelled run are said on standard error and in the exit code; the report then tells what had run before.
     """
+    if not EMBEDDED:
+        raise InvalidInputError(
+            "atelier runs workflows without ComfyUI, but ComfyUI is importable here: use its own API."
+        )
     _check_paths(options)
     device = choose_device(options.device)
     classes = all_classes() if classes is None else classes

@@ -89,7 +89,7 @@ def _fingerprint(node: GraphNode) -> object:
 def _sources_first(graph: Graph) -> Iterable[GraphNode]:
     """All nodes, each after those it is linked to."""
     done: set[str] = set()
-    stack = list(reversed(graph.nodes))
+    stack = list(graph.nodes)[::-1]
     while stack:
         node = graph.nodes[stack[-1]]
         waiting = [link.node_id for _, link in node.links() if link.node_id not in done]

@@ -139,8 +139,8 @@ def _convert(ui: dict[str, Json], name: str, object_info: Mapping[str, Json]) ->
     damaged = f"{name} cannot be converted from the UI form"
     with _Collected("comfy_cli.workflow_to_api") as collected:
         try:
-            convert = workflow_to_api.convert_ui_to_api  # pyright: ignore[reportUnknownMemberType]
-            api = cast("Json", convert({**ui, "links": ui.get("links", [])}, dict(object_info)))
+            convert = cast("Callable[..., Json]", workflow_to_api.convert_ui_to_api)  # pyright: ignore[reportUnknownMemberType]
+            api = convert({**ui, "links": ui.get("links", [])}, dict(object_info))
         except workflow_to_api.WorkflowConversionError as error:
             raise WorkflowError(f"{damaged}: {error}.") from error
         except (AttributeError, LookupError, TypeError, ValueError, RecursionError) as error:

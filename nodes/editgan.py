@@ -124,10 +124,11 @@ class Generate(io.ComfyNode):
     def execute(cls, generator: ModelHandle, segmenter: ModelHandle, w_plus: WPlus) -> io.NodeOutput:
         require_same_generator(w_plus.fingerprint, generator.fingerprint, "The W+ input")
         network, branch = sockets.acquire_generator(generator), sockets.acquire_segmenter(segmenter)
-        images, maps = [], []
-        for codes in w_plus.codes.to(generator.device).split(1):
+        images: list[torch.Tensor] = []
+        maps: list[torch.Tensor] = []
+        for codes in w_plus.codes.to(generator.device):
             host.check_cancel()
-            image, features = network.synthesis(codes, noise=w_plus.noise or "const")
+            image, features = network.synthesis(codes[None], noise=w_plus.noise or "const")
             images.append(sockets.network_to_image(image))
             maps.append(branch.label_ids(features).cpu())
         return io.NodeOutput(torch.cat(images), LabelMap(torch.cat(maps), segmenter.require_labels()))

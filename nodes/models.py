@@ -8,7 +8,7 @@ from ..runtime.host import io
 from ..runtime.model_cache import ModelHandle, load_model
 from .sockets import EncoderSocket, GeneratorSocket, PerceptualSocket, SegmenterSocket
 
-FAMILIES = {"generator": "stylegan2", "encoder": "editgan", "segmenter": "editgan", "perceptual": "perceptual"}
+FAMILIES = {"generator": "stylegan2", "encoder": "encoders", "segmenter": "label_branches", "perceptual": "perceptual"}
 ARCHITECTURES = {"generator": "stylegan2-generator", "encoder": "editgan-encoder", "segmenter": "editgan-segmenter",
                  "perceptual": "stylegan2-discriminator"}
 

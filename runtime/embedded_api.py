@@ -3,6 +3,30 @@
 from __future__ import annotations
 
 from .embedded_node import ComfyExtension, ComfyNode, Hidden, HiddenHolder, NodeInfoV1, NodeOutput, Schema
-from .embedded_types import AnyType, Audio, Boolean, Combo, ComfyTypeIO, ControlAfterGenerate, Custom, Float, FolderType, Image, Input, Int, Latent, Mask, MultiType, NumberDisplay, Output, String, UploadType, WidgetInput
+from .embedded_types import (
+    AnyType,
+    Audio,
+    Boolean,
+    Combo,
+    ComfyTypeIO,
+    ControlAfterGenerate,
+    Custom,
+    Float,
+    FolderType,
+    Image,
+    Input,
+    Int,
+    Latent,
+    Mask,
+    MultiType,
+    NumberDisplay,
+    Output,
+    String,
+    UploadType,
+    WidgetInput,
+)
 
-__all__ = ["AnyType", "Audio", "Boolean", "Combo", "ComfyExtension", "ComfyNode", "ComfyTypeIO", "ControlAfterGenerate", "Custom", "Float", "FolderType", "Hidden", "HiddenHolder", "Image", "Input", "Int", "Latent", "Mask", "MultiType", "NodeInfoV1", "NodeOutput", "NumberDisplay", "Output", "Schema", "String", "UploadType", "WidgetInput"]
+__all__ = ["AnyType", "Audio", "Boolean", "Combo", "ComfyExtension", "ComfyNode", "ComfyTypeIO", "ControlAfterGenerate",
+           "Custom", "Float", "FolderType", "Hidden", "HiddenHolder", "Image", "Input", "Int", "Latent", "Mask",
+           "MultiType", "NodeInfoV1", "NodeOutput", "NumberDisplay", "Output", "Schema", "String", "UploadType",
+           "WidgetInput"]

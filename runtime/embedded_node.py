@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from enum import Enum
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from .embedded_types import Input, Output
 
@@ -164,25 +164,31 @@ class ComfyNode:
         """The node's schema; every node brings its own."""
         raise NotImplementedError(f"{cls.__name__} defines no schema")
 
-    @classmethod
-    def execute(cls, **kwargs: Any) -> NodeOutput:
-        """The node's work; every node brings its own."""
-        raise NotImplementedError(f"{cls.__name__} has no execute")
+    if TYPE_CHECKING:  # every node declares its own parameters
+        execute: ClassVar[Callable[..., Any]]
+        validate_inputs: ClassVar[Callable[..., Any]]
+        fingerprint_inputs: ClassVar[Callable[..., Any]]
+        check_lazy_status: ClassVar[Callable[..., Any]]
+    else:
+        @classmethod
+        def execute(cls, **kwargs: Any) -> NodeOutput:
+            """The node's work; every node brings its own."""
+            raise NotImplementedError(f"{cls.__name__} has no execute")
 
-    @classmethod
-    def validate_inputs(cls, **kwargs: Any) -> bool | str:
-        """True, or the sentence that says what is wrong with the constants it names."""
-        return True
+        @classmethod
+        def validate_inputs(cls, **kwargs: Any) -> bool | str:
+            """True, or the sentence that says what is wrong with the constants it names."""
+            return True
 
-    @classmethod
-    def fingerprint_inputs(cls, **kwargs: Any) -> Any:
-        """Something that changes when the node must run again though its inputs are equal."""
-        return None
+        @classmethod
+        def fingerprint_inputs(cls, **kwargs: Any) -> Any:
+            """Something that changes when the node must run again though its inputs are equal."""
+            return None
 
-    @classmethod
-    def check_lazy_status(cls, **kwargs: Any) -> list[str]:
-        """The lazy inputs still needed."""
-        return [name for name, value in kwargs.items() if value is None]
+        @classmethod
+        def check_lazy_status(cls, **kwargs: Any) -> list[str]:
+            """The lazy inputs still needed."""
+            return [name for name, value in kwargs.items() if value is None]
 
     @classmethod
     def FINALIZE_SCHEMA(cls) -> Schema:

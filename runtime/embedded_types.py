@@ -100,12 +100,15 @@ class Output:
         self.tooltip, self.is_output_list = tooltip, is_output_list
 
 
+_AnyInput, _AnyOutput = Input, Output
+
+
 class ComfyTypeIO:
     """A socket type: its name, its Input and its Output."""
 
     io_type: ClassVar[str] = "*"
-    Input: type[Input] = Input
-    Output: type[Output] = Output
+    Input = _AnyInput
+    Output = _AnyOutput
 
     def __init_subclass__(cls) -> None:
         name = {"io_type": cls.io_type}
@@ -219,35 +222,35 @@ class Boolean(ComfyTypeIO):
     """BOOLEAN."""
 
     io_type = "BOOLEAN"
-    Input = BooleanInput
+    Input: type[BooleanInput] = BooleanInput  # pyright: ignore[reportIncompatibleVariableOverride]
 
 
 class Int(ComfyTypeIO):
     """INT."""
 
     io_type = "INT"
-    Input = IntInput
+    Input: type[IntInput] = IntInput  # pyright: ignore[reportIncompatibleVariableOverride]
 
 
 class Float(ComfyTypeIO):
     """FLOAT."""
 
     io_type = "FLOAT"
-    Input = FloatInput
+    Input: type[FloatInput] = FloatInput  # pyright: ignore[reportIncompatibleVariableOverride]
 
 
 class String(ComfyTypeIO):
     """STRING."""
 
     io_type = "STRING"
-    Input = StringInput
+    Input: type[StringInput] = StringInput  # pyright: ignore[reportIncompatibleVariableOverride]
 
 
 class Combo(ComfyTypeIO):
     """COMBO."""
 
     io_type = "COMBO"
-    Input = ComboInput
+    Input: type[ComboInput] = ComboInput  # pyright: ignore[reportIncompatibleVariableOverride]
 
 
 class Image(ComfyTypeIO):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +13,7 @@ from ..pipelines.errors import AtelierError, InvalidInputError
 from .context import active
 from .identity import EMBEDDED
 
-FAMILIES = ("stylegan2", "editgan", "perceptual", "edit_vectors")
+FAMILIES = ("stylegan2", "encoders", "label_branches", "perceptual", "edit_vectors")
 SUFFIXES = frozenset({".safetensors"})
 SHIPPED = Path(__file__).parent.parent / "demo" / "weights"
 
@@ -70,7 +72,7 @@ def model_path(family: str, name: str) -> Path:
 def input_files() -> list[str]:
     """Names of the files directly in the input folders, sorted, each once. Embedded host only."""
     context = active()
-    folders = [] if context is None else context.folders.input
+    folders: Sequence[Path] = () if context is None else context.folders.input
     return sorted({path.name for folder in folders if folder.is_dir() for path in folder.iterdir() if path.is_file()})
 
 
@@ -122,9 +124,10 @@ def save_targets(prefix: str, suffix: str, *, count: int = 1, folder: str = "out
         if context is None:
             raise InvalidInputError(f"Nothing can be saved as '{prefix}' outside a run; run the workflow.")
         root = context.folders.of_type(folder)
-        prefix = prefix.replace("%width%", str(width)).replace("%height%", str(height))
+        prefix = _filled(prefix, width, height)
         parent = contained(root, f"{prefix}_", "file name prefix").parent
-        stem, subfolder = Path(prefix).name, Path(prefix).parent.as_posix().removeprefix(".")
+        stem, subfolder = Path(prefix).name, parent.relative_to(root.resolve()).as_posix()
+        subfolder = "" if subfolder == "." else subfolder
         parent.mkdir(parents=True, exist_ok=True)
         counter = 1 + max((_number(path.name, stem) for path in parent.iterdir()), default=0)
     else:
@@ -140,6 +143,17 @@ def save_targets(prefix: str, suffix: str, *, count: int = 1, folder: str = "out
 def save_target(prefix: str, suffix: str) -> SaveTarget:
     """One new file in the output folder."""
     return save_targets(prefix, suffix)[0]
+
+
+def _filled(prefix: str, width: int, height: int) -> str:
+    """The prefix with the host's %variables% filled in."""
+    now = time.localtime()
+    values = {"width": f"{width}", "height": f"{height}", "year": f"{now.tm_year}", "month": f"{now.tm_mon:02}",
+              "day": f"{now.tm_mday:02}", "hour": f"{now.tm_hour:02}", "minute": f"{now.tm_min:02}",
+              "second": f"{now.tm_sec:02}"}
+    for name, value in values.items():
+        prefix = prefix.replace(f"%{name}%", value)
+    return prefix
 
 
 def _number(name: str, stem: str) -> int:

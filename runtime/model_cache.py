@@ -53,9 +53,8 @@ def _state() -> types.ModuleType:
     found = sys.modules.get(STATE_NAME)
     if found is None:
         fresh = types.ModuleType(STATE_NAME, "Loaded networks of Latent Atelier, shared by all its imports.")
-        fresh.lock, fresh.loading, fresh.entries = threading.RLock(), {}, OrderedDict()  # type: ignore[attr-defined]
-        fresh.counts = dict.fromkeys(("hits", "misses", "loads", "evictions"), 0)  # type: ignore[attr-defined]
-        fresh.budget = _default_budget()  # type: ignore[attr-defined]
+        fresh.__dict__.update(lock=threading.RLock(), loading={}, entries=OrderedDict(), budget=_default_budget(),
+                              counts=dict.fromkeys(("hits", "misses", "loads", "evictions"), 0))
         found = sys.modules.setdefault(STATE_NAME, fresh)
     return found
 
@@ -144,7 +143,7 @@ def set_budget(size: int) -> None:
     """Bytes of weights that may be held; the network in use stays whatever its size."""
     state = _state()
     with state.lock:
-        state.budget = size
+        state.__dict__["budget"] = size
         _evict(state)
 
 

@@ -38,7 +38,8 @@ def _write(images: Tensor, prefix: str, folder: str, cls: Any, compress_level: i
     metadata = PngInfo()
     if cls is not None and cls.hidden.prompt:
         metadata.add_text("prompt", json.dumps(cls.hidden.prompt))
-    for name, value in ((cls.hidden.extra_pnginfo if cls is not None else None) or {}).items():
+    extra: dict[str, Any] = (cls.hidden.extra_pnginfo if cls is not None else None) or {}
+    for name, value in extra.items():
         metadata.add_text(name, json.dumps(value))
     for picture, target in zip(images, targets, strict=True):
         array = np.clip(255.0 * picture.detach().cpu().numpy(), 0, 255).astype(np.uint8)

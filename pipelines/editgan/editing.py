@@ -162,7 +162,7 @@ def optimise_edit(loss: EditLoss, start: Tensor, *, initial: Tensor | None = Non
         shown = image.detach()
         values = {"loss": total, **parts}
         on_step(StepInfo(step + 1, settings.steps, {k: float(v.detach().mean()) for k, v in values.items()},
-                         lambda: shown))
+                         lambda shown=shown: shown))
     return Edit(best - start, best_loss, best_step, torch.stack(curve))
 
 

@@ -77,5 +77,5 @@ def refine_codes(generator: Generator, perceptual: PerceptualLoss, images: Tenso
         optimizer.step()
         shown = image.detach()
         on_step(StepInfo(step + 1, settings.steps, {"loss": float(loss.detach().mean()), "mse": float(mse.detach().mean()),
-                                                    "perceptual": float(distance.detach().mean())}, lambda: shown))
+                                                    "perceptual": float(distance.detach().mean())}, lambda shown=shown: shown))
     return Inversion(best, best_loss, torch.stack(curve))

@@ -57,6 +57,11 @@ def _sample_bilinear(x: Tensor, pixels: Pixels, size: tuple[int, int]) -> Tensor
     return top.lerp(bottom, fraction[0])
 
 
+def sample_features(features: Sequence[Tensor], pixels: Pixels, size: tuple[int, int]) -> Tensor:
+    """The concatenated, bilinearly upsampled features of a few pixels: [P, sum of channels]."""
+    return torch.cat([_sample_bilinear(feature, pixels, size) for feature in features], dim=1)
+
+
 class PixelClassifier(nn.Module):
     """One member. The names of its parameters are the official ones: `layers.0`, `layers.2` (BatchNorm), ..."""
 

@@ -21,7 +21,7 @@ from ..steps import OnStep, StepInfo, ignore
 from ..stylegan2.generator import Generator
 from ..stylegan2.training import AverageGradients
 from .encoder import Encoder
-from .segmentation import PixelClassifier, Pixels, Segmenter
+from .segmentation import PixelClassifier, Pixels, Segmenter, sample_features
 
 RealImages = Callable[[int], Tensor]
 """count -> float32 [count,3,R,R] in -1..1, fresh pictures of the domain."""
@@ -36,7 +36,6 @@ class SegmenterTraining:
     pixels: int = 1024
     lr: float = 1e-3
     balance: float = 0.5
-    feature_noise: float = 0.0
 
 
 def initialise_classifier(member: PixelClassifier, rng: torch.Generator) -> None:
@@ -71,8 +70,8 @@ def train_segmenter(segmenter: Segmenter, features: Sequence[Tensor], labels: Te
             optimizer.param_groups[0]["lr"] = settings.lr * (1 - step / settings.steps)
             index = torch.multinomial(weight, settings.pixels, replacement=True, generator=rng)
             pixels = Pixels(index // (height * width), index // width % height, index % width)
-            logits = member.at(features, pixels, (height, width), "bilinear")
-            loss = F.cross_entropy(logits, flat[index])
+            rows = sample_features(features, pixels, (height, width))
+            loss = F.cross_entropy(member.layers(rows), flat[index])
             optimizer.zero_grad(set_to_none=True)
             torch.autograd.backward(loss)
             optimizer.step()
