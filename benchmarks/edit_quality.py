@@ -21,7 +21,7 @@ from judge import load_judge, mean_iou
 from latent_atelier.demo.models import CAR_LABELS, load_demo
 from latent_atelier.demo.scenes import HUB, TYRE, Car, render_batch
 from latent_atelier.demo.workers import to_network
-from latent_atelier.pipelines.editgan.editing import EditLoss, EditSettings, changed_labels, edit_region, optimise_edit
+from latent_atelier.pipelines.editgan.editing import EditLoss, EditSettings, edit_region, optimise_edit
 from latent_atelier.pipelines.editgan.inversion import InversionSettings, refine_codes
 from latent_atelier.pipelines.labels import LabelMap
 from latent_atelier.pipelines.perceptual import DiscriminatorDistance
@@ -100,7 +100,7 @@ def main() -> None:
 
     asked, _ = transform_region(LabelMap(predicted, CAR_LABELS), ["tyre", "hub"], operation="scale", factor=args.factor)
     target = asked.ids
-    region = edit_region(predicted, target, changed_labels(predicted, target), dilation=3)
+    region = edit_region(predicted, target, WHEEL, dilation=3)
     settings = EditSettings(steps=args.steps)
     edit_started = time.monotonic()
     edit = optimise_edit(EditLoss(generator, segmenter, distance, codes, target, region, settings), codes)

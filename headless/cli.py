@@ -11,6 +11,7 @@ import json
 import logging
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from ..pipelines.errors import AtelierError
 from .exit_codes import CANCELLED, DONE, FAILED, WRONG_INPUT
@@ -47,6 +48,9 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--quiet", action="store_true", help="no progress bars")
     run.set_defaults(command=_run)
 
+    api = commands.add_parser("api", help="print a workflow in the API form", description=_api.__doc__)
+    api.add_argument("workflow", metavar="WORKFLOW", help="UI JSON, API JSON, or a PNG that a workflow is embedded in")
+    api.set_defaults(command=_api)
     nodes = commands.add_parser("nodes", help="describe every node as JSON, as the host's /object_info does")
     nodes.set_defaults(command=_nodes)
     doctor = commands.add_parser("doctor", help="check that this installation is complete")
@@ -59,6 +63,18 @@ def _run(options: argparse.Namespace) -> int:
     from .run import RunOptions, run_file
 
     return run_file(RunOptions.from_arguments(options), sys.stdout.write)
+
+
+def _api(options: argparse.Namespace) -> int:
+    """Write WORKFLOW as the API JSON that ComfyUI's /prompt takes to standard output."""
+    from .node_types import all_classes, object_info
+    from .workflow import read_workflow
+
+    workflow = read_workflow(Path(options.workflow), lambda: object_info(all_classes()))
+    nodes = {name: {"class_type": node.class_type, "inputs": node.inputs, "_meta": {"title": node.title}}
+             for name, node in workflow.nodes.items()}
+    sys.stdout.write(json.dumps(nodes, indent=1) + "\n")
+    return DONE
 
 
 def _nodes(_: argparse.Namespace) -> int:

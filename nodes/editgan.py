@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from ..pipelines.editgan.editing import EditLoss, EditSettings, changed_labels, edit_region, optimise_edit
+from ..pipelines.editgan.editing import EditLoss, EditSettings, edit_region, optimise_edit
 from ..pipelines.editgan.inversion import InversionSettings, refine_codes
 from ..pipelines.editgan.latents import WPlus, require_same_generator
 from ..pipelines.editgan.vectors import EditVector, apply_vector
@@ -154,8 +154,8 @@ class OptimiseEditVector(io.ComfyNode):
                     WPlusSocket.Input("w_plus", tooltip="Codes of the picture to edit."),
                     LabelMapSocket.Input("label_map", tooltip="The part labels the picture shall have."),
                     io.String.Input("name", default="edit", tooltip="Name of the edit vector."),
-                    io.String.Input("edited_labels", default="", tooltip="Parts the edit is about, separated by commas; "
-                                    "empty means every part that changed. The region is where they were or shall be."),
+                    io.String.Input("edited_labels", default="", tooltip="Parts the edit is about, separated by commas: "
+                                    "the region is where they were or shall be. Empty: the region is the pixels that changed."),
                     host.node_input(io.Int, "steps", default=60, min=1, max=2000, tooltip="Optimisation steps."),
                     host.node_input(io.Float, "learning_rate", default=0.02, min=0.0001, max=1.0, step=0.005,
                                     tooltip="Rate of Adam, in units of w."),
@@ -197,7 +197,7 @@ class OptimiseEditVector(io.ComfyNode):
                 raise InvalidInputError(f"The label map is {list(target.shape)} (pictures, height, width) and the W+ "
                                         f"codes give {list(before.shape)}; make it from these codes with Generate.")
             names = split_names(edited_labels)
-            edited = label_map.labels.indices(names) if names else changed_labels(before, target)
+            edited = label_map.labels.indices(names) if names else None
             region = edit_region(before, target, edited, dilation=dilation)
             loss = EditLoss(network, branch, distance, start, target, region, settings)
             edit = optimise_edit(loss, start, on_step=progress.on_step)
@@ -206,7 +206,7 @@ class OptimiseEditVector(io.ComfyNode):
                 image = network.synthesis(codes)[0]
         vector = EditVector(
             edit.delta.mean(dim=0).cpu(), name=name, fingerprint=generator.fingerprint,
-            labels=tuple(label_map.labels.names[i] for i in edited),
+            labels=tuple(names),
             provenance={"pictures": len(start), "steps": steps, "learning_rate": learning_rate, "dilation": dilation,
                         "weights": {"outside": outside_weight, "inside": inside_weight, "perceptual": perceptual_weight,
                                     "mse": mse_weight},

@@ -65,19 +65,18 @@ def dilate(mask: Tensor, pixels: int) -> Tensor:
     return grown[:, 0] > 0.5
 
 
-def edit_region(before: Tensor, after: Tensor, edited: Collection[int], *, dilation: int = 3) -> Tensor:
-    """r = {p : before_p in Q or after_p in Q}, dilated. before, after uint8 [B,H,W]; edited: the ids of Q_edit."""
+def edit_region(before: Tensor, after: Tensor, edited: Collection[int] | None = None, *, dilation: int = 3) -> Tensor:
+    """r = {p : before_p in Q or after_p in Q}, dilated. before, after uint8 [B,H,W]; edited: the ids of Q_edit.
+
+    Without `edited`, r is the pixels whose label changed, dilated: what a brush touched, as in the official tool.
+    """
     if before.shape != after.shape:
         raise InvalidInputError(f"The label maps before and after the edit differ in shape: {list(before.shape)} and "
                                 f"{list(after.shape)}.")
+    if edited is None:
+        return dilate(before != after, dilation)
     ids = torch.tensor(sorted(edited), dtype=before.dtype, device=before.device)
     return dilate(torch.isin(before, ids) | torch.isin(after, ids), dilation)
-
-
-def changed_labels(before: Tensor, after: Tensor) -> list[int]:
-    """Q_edit when nobody named it: every label that a changed pixel had or has."""
-    changed = before != after
-    return torch.cat([before[changed], after[changed]]).unique().tolist()
 
 
 class EditLoss:

@@ -1,0 +1,122 @@
+"""Every shipped workflow runs headless on the demo models, and the renderer's truth says whether it did its job."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from latent_atelier.demo.make_images import shipped_cars
+from latent_atelier.demo.scenes import render
+from latent_atelier.headless.cli import main
+from latent_atelier.pipelines.editgan.vectors import load_vector
+from latent_atelier.pipelines.sheets import CAPTION, MARGIN
+from PIL import Image
+
+WORKFLOWS = Path(__file__).parents[2] / "workflows"
+SHIPPED = sorted(path.stem for path in WORKFLOWS.glob("*.json"))
+SIZE = 64
+
+
+@pytest.fixture(scope="session")
+def outputs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Each shipped workflow, run once."""
+    folders = {}
+    for name in SHIPPED:
+        folders[name] = tmp_path_factory.mktemp(name)
+        report = folders[name] / "report.json"
+        arguments = ["run", str(WORKFLOWS / f"{name}.json"), "--quiet", "--output", str(folders[name]), "--report",
+                     str(report), "--device", "cpu"]
+        assert main(arguments) == 0
+    return folders
+
+
+def picture(path: Path) -> np.ndarray:
+    return np.asarray(Image.open(path).convert("RGB"), dtype=np.float64) / 255
+
+
+def cells(path: Path, columns: int, rows: int, cell: int = 192) -> np.ndarray:
+    """The pictures of a sheet, [rows, columns, 64, 64, 3]."""
+    sheet, step = picture(path), cell // SIZE
+    return np.stack([np.stack([sheet[top:top + cell:step, left:left + cell:step] for left in
+                               (MARGIN + i * (cell + MARGIN) for i in range(columns))])
+                     for top in (MARGIN + CAPTION + j * (cell + MARGIN) for j in range(rows))])
+
+
+def truth(number: int, wheel_scale: float) -> np.ndarray:
+    return render(shipped_cars()[number].replace(wheel_scale=wheel_scale), SIZE)[0] / 255.0
+
+
+def ring(number: int) -> np.ndarray:
+    """Where larger wheels show: the pixels that differ clearly between the two true pictures."""
+    return np.abs(truth(number, 1.3) - truth(number, 1.0)).max(axis=2) > 0.15
+
+
+def test_every_workflow_has_thumbnail_and_api_form(capsys: pytest.CaptureFixture[str]) -> None:
+    assert SHIPPED
+    for name in SHIPPED:
+        assert (WORKFLOWS / f"{name}.jpg").is_file()
+        assert main(["api", str(WORKFLOWS / f"{name}.json")]) == 0
+        assert json.loads(capsys.readouterr().out) == json.loads((WORKFLOWS / "api" / f"{name}.json").read_text())
+
+
+def test_edit_car_enlarges_the_wheels_and_keeps_the_rest(outputs: dict[str, Path]) -> None:
+    folder = outputs["edit_car"] / "edit_car"
+    edited = picture(folder / "edited_00001_.png")
+    before = cells(folder / "sheet_00001_.png", 6, 1)[0, 1]
+    where = ring(0)
+    larger, same = truth(0, 1.3), truth(0, 1.0)
+
+    def error(a: np.ndarray, b: np.ndarray, mask: np.ndarray) -> float:
+        return float(((a - b) ** 2)[mask].mean())
+
+    assert error(edited, larger, where) < 0.5 * error(before, larger, where)
+    assert error(edited, larger, where) < error(edited, same, where)
+    far = np.ones((SIZE, SIZE), bool)
+    far[30:62] = False  # the wheels and what surrounds them
+    assert -10 * np.log10(error(edited, before, far)) > 27
+
+
+def test_edit_car_saves_its_vector_and_embeds_its_workflow(outputs: dict[str, Path]) -> None:
+    folder = outputs["edit_car"] / "edit_car"
+    vector = load_vector(folder / "larger_wheels_00001_.safetensors")
+    assert vector.name == "larger wheels"
+    assert vector.labels == ("tyre", "hub")
+    assert float(vector.delta.norm()) > 0.1
+    texts = Image.open(folder / "sheet_00001_.png").text
+    assert json.loads(texts["workflow"])["nodes"]
+    assert json.loads(texts["prompt"])["6"]["class_type"] == "AtelierOptimiseEditVector"
+
+
+def test_apply_vector_works_on_other_cars(outputs: dict[str, Path]) -> None:
+    strip = cells(outputs["apply_vector"] / "apply_vector" / "sheet_00001_.png", 4, 3)
+    for row, number in enumerate((1, 2, 3)):
+        where, larger = ring(number), truth(number, 1.3)
+        errors = [float(((strip[row, column] - larger) ** 2)[where].mean()) for column in range(4)]
+        assert errors[2] < errors[1] < errors[0], (number, errors)  # strengths 1, 0, -1
+
+
+def test_report_names_every_node(outputs: dict[str, Path]) -> None:
+    report = json.loads((outputs["edit_car"] / "report.json").read_text())
+    assert report["status"] == "done"
+    assert len(report["nodes"]) == 15
+    assert all(node["seconds"] >= 0 for node in report["nodes"])
+
+
+def test_same_picture_whatever_the_threads(outputs: dict[str, Path], tmp_path: Path) -> None:
+    """A second process's result may differ in rounding only; here: the same process, other thread count."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        assert main(["run", str(WORKFLOWS / "edit_car.json"), "--quiet", "--output", str(tmp_path), "--device", "cpu",
+                     "--set", "3.steps=5", "--set", "6.steps=5"]) == 0
+        again = tmp_path / "again"
+        torch.set_num_threads(2)
+        assert main(["run", str(WORKFLOWS / "edit_car.json"), "--quiet", "--output", str(again), "--device", "cpu",
+                     "--set", "3.steps=5", "--set", "6.steps=5"]) == 0
+    finally:
+        torch.set_num_threads(before)
+    name = Path("edit_car") / "edited_00001_.png"
+    assert np.abs(picture(tmp_path / name) - picture(again / name)).max() <= 2 / 255 + 1e-9
