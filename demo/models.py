@@ -52,7 +52,7 @@ def build_segmenter(generator: Generator, members: int = 5) -> Segmenter:
     return Segmenter(feature_channels=generator.feature_channels(), num_classes=len(CAR_LABELS), members=members)
 
 
-def save_demo(architecture: str, module: nn.Module, **extra: Any) -> Path:  # noqa: ANN401 (save_checkpoint's own options)
+def save_demo(architecture: str, module: nn.Module, **extra: Any) -> Path:
     """Write a demo network in float16 where the pack looks for it."""
     path = FILES[architecture]
     path.parent.mkdir(parents=True, exist_ok=True)

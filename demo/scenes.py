@@ -98,7 +98,7 @@ class Car:
             sky_top=hsv(*sky), sky_bottom=hsv(sky[0], sky[1] * 0.45, min(sky[2] * 1.08, 1.0)), ground=hsv(*ground),
             horizon=u(0.60, 0.72))
 
-    def replace(self, **changes: Any) -> Car:  # noqa: ANN401 (the fields' own types)
+    def replace(self, **changes: Any) -> Car:
         """The same car with some parameters changed."""
         return dataclasses.replace(self, **changes)
 

@@ -11,7 +11,7 @@ from .plain import Json
 _SHOWN = 20
 
 
-class UnfitConstant(Exception):  # noqa: N818 - never leaves this package
+class UnfitConstant(Exception):
     """The value does not fit; the message says why, in one sentence."""
 
 

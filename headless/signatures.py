@@ -55,7 +55,7 @@ class Signatures:
         return node.type.id, fingerprint, node.id if node.type.keeps_to_itself else None, inputs
 
 
-class Uncomparable(Exception):  # noqa: N818 - a state, handled here
+class Uncomparable(Exception):
     """A value has no identity that could be compared between runs."""
 
 

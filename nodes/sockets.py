@@ -41,7 +41,7 @@ class PlacedModels:
     device: torch.device
 
 
-def _acquire(handle: ModelHandle, kind: type[nn.Module], socket: str) -> Any:  # noqa: ANN401 (narrowed by the callers)
+def _acquire(handle: ModelHandle, kind: type[nn.Module], socket: str) -> Any:
     module = handle.acquire()
     if not isinstance(module, kind):
         raise InvalidInputError(f"The {socket} input holds '{handle.name}', which is a {handle.architecture}; connect a "

@@ -116,7 +116,7 @@ class ComfyTypeIO:
         cls.Output = type("Output", (cls.Output,), name)
 
 
-def Custom(io_type: str) -> type[ComfyTypeIO]:  # noqa: N802 (the host's name)
+def Custom(io_type: str) -> type[ComfyTypeIO]:
     """A socket type of our own."""
     return type("CustomComfyType", (ComfyTypeIO,), {"io_type": io_type})
 

@@ -22,7 +22,7 @@ class MissingModelError(AtelierError, FileNotFoundError):
     """A model file is not where models are."""
 
 
-def _host_folders() -> Any:  # noqa: ANN401 (a module of the host)
+def _host_folders() -> Any:
     return importlib.import_module("folder_paths")
 
 

@@ -43,13 +43,13 @@ __all__ = ["EMBEDDED", "Cancelled", "ComfyExtension", "MissingModelError", "Prog
            "preview_images", "register_folders", "save_images", "save_target", "schema"]
 
 
-def schema(**fields: Any) -> io.Schema:  # noqa: ANN401 (the fields of Schema)
+def schema(**fields: Any) -> io.Schema:
     """A Schema without the fields that the running host does not know: an unknown one would cost the whole pack."""
     known = {f.name for f in dataclasses.fields(io.Schema)}
     return io.Schema(**{name: value for name, value in fields.items() if name in known})
 
 
-def node_input(io_type: type[Any], id: str, **options: Any) -> io.Input:  # noqa: ANN401 (the options of the Input)
+def node_input(io_type: type[Any], id: str, **options: Any) -> io.Input:
     """io_type.Input(id, ...) without the options that the running host does not know."""
     known = inspect.signature(io_type.Input.__init__).parameters
     return io_type.Input(id, **{name: value for name, value in options.items() if name in known})

@@ -187,7 +187,7 @@ def _load(path: Path, key: Key, loader: Loader) -> tuple[Checkpoint, Any]:
         return checkpoint, _patcher(checkpoint.module, path, plain=key[3] == "plain")
 
 
-def _patcher(module: nn.Module, path: Path, *, plain: bool) -> Any:  # noqa: ANN401 (the host's ModelPatcher)
+def _patcher(module: nn.Module, path: Path, *, plain: bool) -> Any:
     """The host replaces the parameters of its newer patcher at every load; the plain one leaves them differentiable."""
     management = importlib.import_module("comfy.model_management")
     patching = importlib.import_module("comfy.model_patcher")
@@ -197,7 +197,7 @@ def _patcher(module: nn.Module, path: Path, *, plain: bool) -> Any:  # noqa: ANN
     return patcher
 
 
-def _fresh_patcher(path: str, plain: bool, disable_dynamic: bool = False) -> Any:  # noqa: ANN401 (as above)
+def _fresh_patcher(path: str, plain: bool, disable_dynamic: bool = False) -> Any:
     """How the host makes an independent copy."""
     with torch.inference_mode(False):
         return _patcher(load_checkpoint(Path(path)).module, Path(path), plain=plain or disable_dynamic)

@@ -18,21 +18,21 @@ from .identity import EMBEDDED
 COMPRESS_LEVEL, PREVIEW_COMPRESS_LEVEL = 4, 1
 
 
-def save_images(images: Tensor, prefix: str, cls: Any) -> Any:  # noqa: ANN401 (the ui value of whoever runs us)
+def save_images(images: Tensor, prefix: str, cls: Any) -> Any:
     """Write IMAGE float [B,H,W,C] 0..1 into the output folder; returns the node's ui value."""
     if not EMBEDDED:
         return importlib.import_module("comfy_api.latest").ui.ImageSaveHelper.get_save_images_ui(images, prefix, cls)
     return _write(images, prefix, "output", cls, COMPRESS_LEVEL)
 
 
-def preview_images(images: Tensor, cls: Any) -> Any:  # noqa: ANN401 (as above)
+def preview_images(images: Tensor, cls: Any) -> Any:
     """Write IMAGE float [B,H,W,C] 0..1 into the temp folder; returns the node's ui value."""
     if not EMBEDDED:
         return importlib.import_module("comfy_api.latest").ui.PreviewImage(images, cls=cls)
     return _write(images, f"ComfyUI_temp_{secrets.token_hex(3)}", "temp", cls, PREVIEW_COMPRESS_LEVEL)
 
 
-def _write(images: Tensor, prefix: str, folder: str, cls: Any, compress_level: int) -> dict[str, Any]:  # noqa: ANN401
+def _write(images: Tensor, prefix: str, folder: str, cls: Any, compress_level: int) -> dict[str, Any]:
     targets = save_targets(prefix, ".png", count=len(images), folder=folder, width=images.shape[2],
                            height=images.shape[1])
     metadata = PngInfo()
