@@ -81,7 +81,7 @@ class DiscriminatorEpilogue(nn.Module):
             x = x + self.fromrgb(image)
         if self.mbstd_num_channels:
             x = minibatch_std(x, group_size=self.mbstd_group_size, num_channels=self.mbstd_num_channels)
-        x = self.out(self.fc(self.conv(x).float().flatten(1)))
+        x = self.out(self.fc(self.conv(x).to(self.fc.weight.dtype).flatten(1)))
         return x if cmap is None else (x * cmap).sum(dim=1, keepdim=True) / math.sqrt(self.cmap_dim)
 
 

@@ -1,0 +1,77 @@
+"""The label branch and the parts of the edit loss give the official numbers."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from latent_atelier.checkpoints.rosinality import from_rosinality
+from latent_atelier.pipelines.editgan.editing import EditLoss, EditSettings, dilate, edit_region
+from latent_atelier.pipelines.editgan.segmentation import Pixels, Segmenter
+from latent_atelier.pipelines.stylegan2.generator import Generator
+
+CASES = [("small", 8), ("large", 34)]
+
+
+def networks(fixture, family: str, classes: int) -> tuple[Generator, Segmenter]:
+    f, c = fixture("rosinality_generator"), fixture("editgan_classifier")
+    generator = Generator(z_dim=64, c_dim=0, w_dim=64, resolution=64, mapping_layers=4,
+                          channels={int(r): n for r, n in f.facts["channels"].items()})
+    generator.load_state_dict(from_rosinality(f.state(), f.tensors["latent_avg"]))
+    segmenter = Segmenter(feature_channels=generator.feature_channels(), num_classes=classes, members=2)
+    for i, member in enumerate(segmenter.members):
+        member.load_state_dict(c.state(f"{family}.{i}.sd."))
+    return generator.eval().requires_grad_(False), segmenter.eval().requires_grad_(False)
+
+
+@pytest.mark.parametrize(("family", "classes"), CASES)
+@pytest.mark.parametrize("mode", ["bilinear", "nearest"])
+def test_label_branch(fixture, family: str, classes: int, mode: str) -> None:
+    generator, segmenter = networks(fixture, family, classes)
+    c = fixture("editgan_classifier")
+    features = generator.synthesis(fixture("rosinality_generator").tensors["in.wplus"][:1])[1]
+    where = c.tensors["pix"]
+    pixels = Pixels(torch.zeros_like(where), where // 64, where % 64)
+    full = segmenter(features, (64, 64), mode)
+    tolerance = 2e-5
+    c.match(f"{family}.mean_logits_{mode}.pix", full[0].flatten(1).t()[where], tolerance)
+    c.match(f"{family}.mean_logits_{mode}.pix", segmenter.at(features, pixels, (64, 64), mode), tolerance)
+    for i, member in enumerate(segmenter.members):
+        c.match(f"{family}.{i}.logits_{mode}.pix", member.at(features, pixels, (64, 64), mode), tolerance)
+    found = c.thinned(segmenter.label_ids(features, upsampling=mode)[0])
+    assert int((found != c.tensors[f"{family}.argmax_{mode}"]).sum()) == 0
+
+
+def test_regions(fixture) -> None:
+    f = fixture("editgan_losses")
+    t = f.tensors
+    before, after, painted = t["label_before"][None], t["label_edited"][None], t["roi_painted"][None].bool()
+    assert torch.equal(edit_region(before, after, dilation=0), painted)
+    assert torch.equal(edit_region(before, after, f.facts["Q_edit"], dilation=0), t["roi_classes"][None].bool())
+    for pixels in (3, 5):
+        assert torch.equal(dilate(painted, pixels), t[f"roi_dil{pixels}"][None].bool())
+        assert torch.equal(edit_region(before, after, f.facts["Q_edit"], dilation=pixels),
+                           t[f"roi_classes_dil{pixels}"][None].bool())
+
+
+class NoDistance:
+    """Leaves the perceptual term out; the fixtures' one needs photograph backbones."""
+
+    def features(self, images: torch.Tensor) -> list[torch.Tensor]:
+        return [images]
+
+    def distance(self, a: list[torch.Tensor], b: list[torch.Tensor]) -> torch.Tensor:
+        return torch.zeros(len(a[0]))
+
+
+@pytest.mark.parametrize("dilation", [3, 5])
+def test_loss_parts(fixture, dilation: int) -> None:
+    f = fixture("editgan_losses")
+    t = f.tensors
+    generator, segmenter = networks(fixture, "small", 8)
+    region = t[f"roi_dil{dilation}"][None].bool()
+    loss = EditLoss(generator, segmenter, NoDistance(), t["w0"], t["label_edited"][None], region,
+                    EditSettings(upsampling="nearest"))
+    parts = loss(t["w0"] + t["dw0"])[1]
+    _, _, mse, cross_entropy, _ = t[f"B.squeeze.dil{dilation}.parts"].tolist()
+    assert float(parts["mse"]) == pytest.approx(mse, rel=1e-5)
+    assert float(parts["cross_entropy"]) == pytest.approx(cross_entropy, rel=1e-5)
