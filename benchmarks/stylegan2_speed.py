@@ -16,7 +16,8 @@ from official_forms import AdaForm, EditGanForm
 from timing import Case, interleaved, peak_of, peaks, table
 from torch import Tensor
 
-EDITGAN, FUSED, UNFUSED, OURS, BF16 = "EditGAN's form", "stylegan2-ada, fused", "stylegan2-ada, unfused", "ours", "ours, bfloat16"
+EDITGAN, FUSED, UNFUSED = "EditGAN's form", "stylegan2-ada, fused", "stylegan2-ada, unfused"
+OURS, BF16 = "ours", "ours, bfloat16"
 
 
 def build(*, quick: bool) -> tuple[Generator, Tensor]:

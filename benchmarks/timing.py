@@ -16,7 +16,7 @@ Case = Callable[[], object]
 def interleaved(cases: Mapping[str, Case], *, repeats: int) -> dict[str, float]:
     """Median seconds of each case; the cases take turns, so that a busy machine slows all of them alike."""
     times: dict[str, list[float]] = {name: [] for name in cases}
-    for name, case in cases.items():
+    for case in cases.values():
         case()
     for _ in range(repeats):
         for name, case in cases.items():
@@ -46,7 +46,8 @@ def peaks(script: Path, names: list[str], arguments: list[str]) -> dict[str, int
 
 def table(title: str, seconds: Mapping[str, float], memory: Mapping[str, int], baselines: list[str]) -> None:
     """Print one row a case: seconds, MiB, and both as ratios to each baseline."""
-    sys.stdout.write(f"\n{title}\n{'case':34s} {'ms':>9s} {'MiB':>8s}  " + "  ".join(f"x over {b:22s}" for b in baselines) + "\n")
+    over = "  ".join(f"x over {baseline:22s}" for baseline in baselines)
+    sys.stdout.write(f"\n{title}\n{'case':34s} {'ms':>9s} {'MiB':>8s}  {over}\n")
     for name, value in seconds.items():
         ratios = "  ".join(f"time {seconds[b] / value:6.2f} memory {memory.get(b, 0) / max(memory.get(name, 1), 1):6.2f} "
                            for b in baselines)

@@ -18,7 +18,7 @@ class StepInfo:
 
     step: int
     total: int
-    losses: Mapping[str, float] = field(default_factory=dict)
+    losses: Mapping[str, float] = field(default_factory=dict[str, float])
     preview: Callable[[], Tensor] | None = None
 
 

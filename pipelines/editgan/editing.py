@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, cast
 
 import torch
 from torch import Tensor
@@ -92,7 +92,7 @@ class EditLoss:
         if target.shape != region.shape or tuple(target.shape) != (len(start), *size):
             raise InvalidInputError(f"The label map and the region of this edit are [{len(start)},{size[0]},{size[1]}], "
                                     f"got {list(target.shape)} and {list(region.shape)}.")
-        empty = (~region.flatten(1).any(dim=1)).nonzero().flatten().tolist()
+        empty = cast(list[int], (~region.flatten(1).any(dim=1)).nonzero().flatten().tolist())
         if empty:
             raise InvalidInputError(f"The edit changes nothing: the label maps before and after are equal in picture "
                                     f"{empty[0] + 1}; change the map first.")

@@ -9,7 +9,7 @@ them.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -45,7 +45,9 @@ def _sample_nearest(x: Tensor, pixels: Pixels, size: tuple[int, int]) -> Tensor:
 
 def _sample_bilinear(x: Tensor, pixels: Pixels, size: tuple[int, int]) -> Tensor:
     """x [B,C,h,w] interpolated at pixel centres of an image of `size`, as F.interpolate does: [P,C]."""
-    low, high, fraction = [], [], []
+    low: list[Tensor] = []
+    high: list[Tensor] = []
+    fraction: list[Tensor] = []
     for p, r, n in zip(pixels[1:], x.shape[2:], size, strict=True):
         source = ((p.to(x.dtype) + 0.5) * (r / n) - 0.5).clamp_(min=0)
         low.append(source.long().clamp_(max=r - 1))
@@ -73,10 +75,15 @@ class PixelClassifier(nn.Module):
             nn.Linear(hidden[0], hidden[1]), nn.ReLU(), nn.BatchNorm1d(hidden[1]),
             nn.Linear(hidden[1], num_classes))
 
+    def _linear(self, index: int) -> nn.Linear:
+        return cast(nn.Linear, self.layers[index])
+
+    def _batchnorm(self, index: int) -> nn.BatchNorm1d:
+        return cast(nn.BatchNorm1d, self.layers[index])
+
     def project(self, features: Sequence[Tensor]) -> list[Tensor]:
         """The first layer, without its bias, at each native resolution: one [B,hidden,r,r] per resolution."""
-        first = self.layers[0]
-        weights = first.weight.split(self.feature_channels, dim=1)
+        weights = torch.split(self._linear(0).weight, list(self.feature_channels), dim=1)
         projected: dict[int, Tensor] = {}
         for feature, weight in zip(features, weights, strict=True):
             y = F.conv2d(feature.float(), weight[:, :, None, None])
@@ -86,12 +93,13 @@ class PixelClassifier(nn.Module):
 
     def finish(self, x: Tensor) -> Tensor:
         """Everything after the first linear layer's weights: x [P,hidden] without bias -> logits [P,classes]."""
-        x = x + self.layers[0].bias
+        x = x + self._linear(0).bias
         if self.training:
             return self.layers[1:](x)
-        for batchnorm, linear in ((self.layers[2], self.layers[3]), (self.layers[5], self.layers[6])):
-            scale = batchnorm.weight * (batchnorm.running_var + batchnorm.eps).rsqrt()
-            shift = batchnorm.bias - batchnorm.running_mean * scale
+        for batchnorm, linear in ((self._batchnorm(2), self._linear(3)), (self._batchnorm(5), self._linear(6))):
+            mean, variance = cast(Tensor, batchnorm.running_mean), cast(Tensor, batchnorm.running_var)
+            scale = batchnorm.weight * torch.rsqrt(variance + batchnorm.eps)
+            shift = batchnorm.bias - mean * scale
             x = torch.addmm(linear.bias + linear.weight @ shift, F.relu(x), (linear.weight * scale).t())
         return x
 
@@ -112,7 +120,7 @@ class PixelClassifier(nn.Module):
         if total is None:
             raise InvalidInputError("The label branch got no features to classify.")
         logits = self.finish(total.permute(0, 2, 3, 1).flatten(0, 2))
-        return logits.unflatten(0, (total.shape[0], *size)).permute(0, 3, 1, 2)
+        return logits.reshape(total.shape[0], *size, logits.shape[1]).permute(0, 3, 1, 2)
 
 
 class Segmenter(nn.Module):
@@ -128,6 +136,10 @@ class Segmenter(nn.Module):
         hidden = hidden or hidden_sizes(num_classes)
         self.feature_channels, self.num_classes = tuple(feature_channels), num_classes
         self.members = nn.ModuleList(PixelClassifier(feature_channels, num_classes, hidden) for _ in range(members))
+
+    def classifiers(self) -> list[PixelClassifier]:
+        """The members, by their type."""
+        return [cast(PixelClassifier, member) for member in self.members]
 
     def _check(self, features: Sequence[Tensor]) -> None:
         found = tuple(f.shape[1] for f in features)
@@ -145,8 +157,8 @@ class Segmenter(nn.Module):
         self._check(features)
         size = size or (int(features[-1].shape[2]), int(features[-1].shape[3]))
         total: Tensor | None = None
-        for member in self.members:
-            logits = member(features, size, upsampling)
+        for member in self.classifiers():
+            logits: Tensor = member(features, size, upsampling)
             total = logits if total is None else total + logits
         if total is None:
             raise InvalidInputError("This label branch has no members.")
@@ -156,7 +168,7 @@ class Segmenter(nn.Module):
            upsampling: Upsampling = "bilinear") -> Tensor:
         """Mean logits float32 [P,classes] at `pixels` of an output of `size`; nothing else is computed."""
         self._check(features)
-        logits = [member.at(features, pixels, size, upsampling) for member in self.members]
+        logits = [member.at(features, pixels, size, upsampling) for member in self.classifiers()]
         return torch.stack(logits).mean(dim=0)
 
     def label_ids(self, features: Sequence[Tensor], size: tuple[int, int] | None = None,

@@ -62,7 +62,7 @@ def train_segmenter(segmenter: Segmenter, features: Sequence[Tensor], labels: Te
     frequency = torch.bincount(flat, minlength=segmenter.num_classes).clamp(min=1).double()
     weight = frequency.pow(-settings.balance)[flat]
     total = settings.steps * len(segmenter.members)
-    for number, (member, rng) in enumerate(zip(segmenter.members, rngs, strict=True)):
+    for number, (member, rng) in enumerate(zip(segmenter.classifiers(), rngs, strict=True)):
         initialise_classifier(member, rng)
         member.train().requires_grad_(True)
         optimizer = torch.optim.Adam(member.parameters(), lr=settings.lr)

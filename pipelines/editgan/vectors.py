@@ -5,14 +5,15 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save_file  # pyright: ignore[reportUnknownVariableType]
 from torch import Tensor
 
 from ..errors import InvalidInputError
@@ -38,7 +39,7 @@ class EditVector:
     edit_type: str = "optimised"
     labels: tuple[str, ...] = ()
     strength_range: tuple[float, float] = (-1.0, 2.0)
-    provenance: dict[str, Any] = field(default_factory=dict)
+    provenance: dict[str, Any] = field(default_factory=dict[str, Any])
 
     def __post_init__(self) -> None:
         if self.delta.ndim != 2 or self.delta.dtype != torch.float32:
@@ -93,9 +94,9 @@ def load_vector(path: Path) -> EditVector:
 
 def _load_safetensors(path: Path) -> EditVector:
     try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            delta = file.get_tensor("delta")
+        with cast("AbstractContextManager[Any]", safe_open(path, framework="pt")) as file:
+            metadata = cast("dict[str, str]", file.metadata() or {})
+            delta = cast(Tensor, file.get_tensor("delta"))
     except (SafetensorError, OSError) as error:
         raise InvalidInputError(f"'{path.name}' is not a readable edit vector file ({error}); save it again or copy "
                                 f"it anew.") from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -122,7 +123,7 @@ class Discriminator(nn.Module):
         outputs: list[Tensor] = []
         for block in self.children():
             if isinstance(block, DiscriminatorBlock):
-                x, left = block(x, left)
+                x, left = cast("tuple[Tensor, Tensor | None]", block(x, left))
                 outputs.append(x)
         return outputs, left
 

@@ -94,7 +94,7 @@ class ToRGB(nn.Module):
         weight = self.weight[:, :, 0, 0][None] * style[:, None, :]
         pixels = x.permute(0, 2, 3, 1).flatten(1, 2)  # [B,HW,in], a view in channels_last
         rgb = torch.baddbmm(self.bias.to(x.dtype)[None, None], pixels, weight.to(x.dtype).transpose(1, 2))
-        rgb = rgb.transpose(1, 2).unflatten(2, x.shape[2:]).float()
+        rgb = rgb.transpose(1, 2).reshape(x.shape[0], rgb.shape[2], *x.shape[2:]).float()
         return rgb if self.conv_clamp is None else rgb.clamp(-self.conv_clamp, self.conv_clamp)
 
 

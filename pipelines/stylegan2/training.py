@@ -116,7 +116,8 @@ class GanTrainer:
     def _update_ema(self, batch: int) -> None:
         half_life = min(self.settings.ema_images, self.images * self.settings.ema_rampup)
         weight = 1 - 0.5 ** (batch / max(half_life, 1e-8))
-        torch._foreach_lerp_(list(self.ema.parameters()), list(self.generator.parameters()), weight)
+        torch._foreach_lerp_(  # pyright: ignore[reportPrivateUsage, reportPrivateImportUsage]
+            list(self.ema.parameters()), list(self.generator.parameters()), weight)
         self.ema.mapping.w_avg.copy_(self.generator.mapping.w_avg)
 
     def state_dict(self) -> dict[str, Any]:
