@@ -90,7 +90,7 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[s
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            safetensors.torch.save_file(dict(tensors), part, metadata=dict(metadata))
+            part.write_bytes(safetensors.torch.save(dict(tensors), metadata=dict(metadata)))  # save_file writes mode 0600
             os.replace(part, path)
         finally:
             part.unlink(missing_ok=True)

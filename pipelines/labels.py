@@ -200,11 +200,15 @@ def require_same_labels(a: LabelSet, b: LabelSet, where: str) -> None:
     if a.names == b.names:
         return
     if len(a) != len(b):
-        found = f"{len(a)} and {len(b)} labels"
+        found = f"{len(a)} ({_first_names(a)}) and {len(b)} labels ({_first_names(b)})"
     else:
         i = next(i for i, (one, other) in enumerate(zip(a.names, b.names, strict=True)) if one != other)
         found = f"'{a.names[i]}' and '{b.names[i]}' as label {i}"
     raise LabelSetMismatchError(f"{where} must name the same parts, got {found}; use a label map made for this model.")
+
+
+def _first_names(labels: LabelSet) -> str:
+    return ", ".join(labels.names[:5]) + (", ..." if len(labels) > 5 else "")
 
 
 def _colour_codes(labels: LabelSet) -> Tensor:

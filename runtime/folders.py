@@ -100,8 +100,8 @@ def input_path(name: str) -> Path:
 
 def contained(folder: Path, name: str, what: str) -> Path:
     """folder / name, refused when it leads out of the folder."""
-    path = (folder / name).resolve()
-    if not name or "\0" in name or not path.is_relative_to(folder.resolve()):
+    path = None if not name or "\0" in name else (folder / name).resolve()
+    if path is None or not path.is_relative_to(folder.resolve()):
         raise InvalidInputError(f"The {what} '{name}' does not lie inside its folder; give a name without '..' and "
                                 f"without a drive or leading '/'.")
     return path

@@ -76,7 +76,8 @@ def train_segmenter(segmenter: Segmenter, features: Sequence[Tensor], labels: Te
             torch.autograd.backward(loss)
             optimizer.step()
             on_step(StepInfo(number * settings.steps + step + 1, total, {"cross_entropy": float(loss.detach())}))
-        member.eval().requires_grad_(False)
+        member.requires_grad_(False)
+    segmenter.eval()
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import tokenize
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -13,7 +14,7 @@ from typing import Any, cast
 import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file  # pyright: ignore[reportUnknownVariableType]
+from safetensors.torch import save
 from torch import Tensor
 
 from ..errors import InvalidInputError
@@ -22,6 +23,8 @@ from .latents import WPlus, require_same_generator
 METADATA_KEY = "atelier.edit_vector"
 FORMAT = 1
 MAX_VECTOR_BYTES = 16 * 2**20
+_UNREADABLE_ARRAY = (ValueError, OSError, EOFError, SyntaxError, TypeError, OverflowError, MemoryError, RecursionError,
+                     tokenize.TokenError)  # NumPy reads the header of an array as Python source
 
 
 @dataclass(frozen=True)
@@ -53,9 +56,11 @@ class EditVector:
 def apply_vector(w: WPlus, vector: EditVector, strength: float, *, rows: tuple[int, int] | None = None) -> WPlus:
     """W+ codes moved along the vector: w + strength * delta (EditGAN, section 3.3, mode 1).
 
-    rows: apply to W+ rows first..last only (inclusive), None for all. A vector of another generator is refused.
+    rows: apply to W+ rows first..last only (inclusive), None for all. A vector of another generator is refused; one
+    that does not say whose it is (an imported array) only has to have the right shape.
     """
-    require_same_generator(vector.fingerprint, w.fingerprint, f"Edit vector '{vector.name}'")
+    if vector.fingerprint:
+        require_same_generator(vector.fingerprint, w.fingerprint, f"Edit vector '{vector.name}'")
     if vector.delta.shape != w.codes.shape[1:]:
         raise InvalidInputError(f"Edit vector '{vector.name}' has shape {list(vector.delta.shape)}, but the W+ codes "
                                 f"have {list(w.codes.shape[1:])} per picture.")
@@ -78,7 +83,7 @@ def save_vector(path: Path, vector: EditVector) -> None:
               "provenance": vector.provenance}
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(path.name + ".part")
-    save_file({"delta": vector.delta.detach().cpu().contiguous()}, part, {METADATA_KEY: json.dumps(fields)})
+    part.write_bytes(save({"delta": vector.delta.detach().cpu().contiguous()}, {METADATA_KEY: json.dumps(fields)}))
     part.replace(path)
 
 
@@ -125,7 +130,7 @@ def _pair(values: Sequence[Any]) -> tuple[float, float]:
 def _load_npy(path: Path) -> EditVector:
     try:
         array = np.load(path, allow_pickle=False)
-    except (ValueError, OSError, EOFError) as error:
+    except _UNREADABLE_ARRAY as error:
         raise InvalidInputError(f"'{path.name}' is not a readable NumPy array ({error}).") from error
     if array.ndim == 3 and array.shape[0] == 1:
         array = array[0]

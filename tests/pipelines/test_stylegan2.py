@@ -166,4 +166,4 @@ def test_discriminator_has_second_derivatives() -> None:
     direction = torch.randn_like(images)
     step = 1e-6
     difference = (penalty(images + step * direction) - penalty(images - step * direction)) / (2 * step)
-    assert float((gradient * direction).sum()) == pytest.approx(float(difference), rel=1e-4, abs=1e-9)
+    assert (gradient * direction).sum().item() == pytest.approx(difference.item(), rel=1e-4, abs=1e-9)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from latent_atelier.pipelines.errors import InvalidInputError
@@ -65,7 +66,7 @@ def test_pictures_are_the_hosts(context: ExecutionContext, tmp_path: Path) -> No
     shown = host.save_images(images, "p", None)
     assert shown == {"images": [{"filename": "p_00001_.png", "subfolder": "", "type": "output"}]}
     picture = Image.open(tmp_path / "output" / "p_00001_.png")
-    assert list(picture.getdata()) == [(0, 127, 255), (255, 0, 254)]
+    assert np.asarray(picture).reshape(-1, 3).tolist() == [[0, 127, 255], [255, 0, 254]]
     assert not list((tmp_path / "output").glob("*.part"))
 
 
