@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import resource
 import statistics
 import subprocess
 import sys
@@ -27,7 +26,12 @@ def interleaved(cases: Mapping[str, Case], *, repeats: int) -> dict[str, float]:
 
 
 def peak_of(case: Case) -> int:
-    """Bytes by which the process's peak resident memory rises while the case runs twice. For a fresh process only."""
+    """Bytes by which the process's peak resident memory rises while the case runs twice. For a fresh process only.
+
+    Needs the standard library's resource module, which Windows lacks.
+    """
+    import resource
+
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     case()
     case()
