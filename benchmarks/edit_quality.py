@@ -50,7 +50,7 @@ def line(name: str, values: Tensor, unit: str = "") -> dict[str, float]:
     """Print mean, median and the tenth percentile; return them."""
     values = values.double()
     row = {"mean": float(values.mean()), "median": float(values.median()), "p10": float(values.quantile(0.1))}
-    sys.stdout.write(f"{name:58s} mean {row['mean']:8.3f}  median {row['median']:8.3f}  p10 {row['p10']:8.3f} {unit}\n")
+    sys.stdout.write(f"{name:58s} mean {row['mean']:8.4g}  median {row['median']:8.4g}  p10 {row['p10']:8.4g} {unit}\n")
     return row
 
 

@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 
 ANNOTATED_SEED = 16
 ANNOTATED = 16
-INVERSION = InversionSettings(steps=300, lr=0.1, mse=5.0)
+INVERSION = InversionSettings(steps=300)
 
 
 def main() -> None:

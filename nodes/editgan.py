@@ -80,7 +80,7 @@ class EncodeToWPlus(io.ComfyNode):
                     PerceptualSocket.Input("perceptual", tooltip="Distance that the optimisation lowers."),
                     host.node_input(io.Int, "steps", default=100, min=0, max=2000,
                                     tooltip="Optimisation steps after the encoder; 0 keeps the encoder's codes."),
-                    host.node_input(io.Float, "learning_rate", default=0.05, min=0.001, max=1.0, step=0.005,
+                    host.node_input(io.Float, "learning_rate", default=0.1, min=0.001, max=1.0, step=0.005,
                                     tooltip="Peak rate of Adam, in units of w."),
                     host.node_input(io.Float, "anchor", default=0.0, min=0.0, max=100.0, step=0.05, advanced=True,
                                     tooltip="Pull towards the encoder's codes. More keeps the codes where edits work "

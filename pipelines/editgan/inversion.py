@@ -23,7 +23,7 @@ class InversionSettings:
     steps: int = 100
     lr: float = 0.1
     perceptual: float = 10.0
-    mse: float = 1.0
+    mse: float = 5.0
     anchor: float = 0.0
 
 
