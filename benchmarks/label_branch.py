@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 import torch
-from latent_atelier.pipelines.editgan.segmentation import Segmenter, pixels_of
+from latent_atelier.pipelines.editgan.segmentation import PixelSampler, Segmenter, pixels_of
 from latent_atelier.pipelines.stylegan2.generator import block_resolutions, standard_channels
 from official_forms import concatenate_then_classify
 from timing import Case, interleaved, peak_of, peaks, table
@@ -31,7 +31,7 @@ def cases(*, quick: bool, backward: bool) -> dict[str, Case]:
     region = torch.zeros(1, size, size, dtype=torch.bool)
     edge = round(size * 0.1**0.5)
     region[:, size // 3:size // 3 + edge, size // 3:size // 3 + edge] = True
-    pixels = pixels_of(region)
+    sampler = PixelSampler(pixels_of(region), (size, size))
 
     def case(classify: object) -> Case:
         def run() -> Tensor:
@@ -46,7 +46,7 @@ def cases(*, quick: bool, backward: bool) -> dict[str, Case]:
 
     return {OFFICIAL: case(lambda f: concatenate_then_classify(member, f, size)),
             OURS: case(lambda f: segmenter(f, (size, size)).permute(0, 2, 3, 1).flatten(0, 2)),
-            REGION: case(lambda f: segmenter.at(f, pixels, (size, size)))}
+            REGION: case(lambda f: segmenter.at(f, sampler))}
 
 
 def main() -> None:

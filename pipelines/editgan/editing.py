@@ -20,7 +20,7 @@ from ..errors import InvalidInputError
 from ..perceptual import PerceptualLoss
 from ..steps import OnStep, StepInfo, ignore
 from ..stylegan2.generator import Generator
-from .segmentation import Segmenter, Upsampling, pixels_of
+from .segmentation import PixelSampler, Segmenter, Upsampling, pixels_of
 
 Encode = Callable[[Tensor], Tensor]
 """Images float32 [B,3,R,R] in -1..1 -> W+ codes."""
@@ -97,9 +97,9 @@ class EditLoss:
             raise InvalidInputError(f"The edit changes nothing: the label maps before and after are equal in picture "
                                     f"{empty[0] + 1}; change the map first.")
         self.generator, self.segmenter, self.perceptual, self.encode = generator, segmenter, perceptual, encode
-        self.settings, self.size = settings, size
+        self.settings = settings
         self.outside = (~region)[:, None].float()
-        self.pixels = pixels_of(region)
+        self.sampler = PixelSampler(pixels_of(region), size, settings.upsampling)
         self.target = target[region].long()
         self.share = 1.0 / region.flatten(1).sum(dim=1).float()
         with torch.no_grad():
@@ -117,9 +117,10 @@ class EditLoss:
         masked = self._masked(image)
         perceptual = self.perceptual.distance(self.perceptual.features(masked), self.kept_features)
         mse = ((masked - self.kept) / 2).square().mean(dim=(1, 2, 3))
-        logits = self.segmenter.at(features, self.pixels, self.size, s.upsampling)
-        entropy = F.cross_entropy(logits, self.target, reduction="none") * self.share[self.pixels.sample]
-        cross_entropy = torch.zeros_like(mse).index_add(0, self.pixels.sample, entropy)
+        logits = self.segmenter.at(features, self.sampler)
+        sample = self.sampler.pixels.sample
+        entropy = F.cross_entropy(logits, self.target, reduction="none") * self.share[sample]
+        cross_entropy = torch.zeros_like(mse).index_add(0, sample, entropy)
         parts = {"perceptual": perceptual, "mse": mse, "cross_entropy": cross_entropy}
         total = s.rgb * (s.perceptual * perceptual + s.mse * mse) + s.cross_entropy * cross_entropy
         if s.encoder and self.encode is not None:

@@ -38,30 +38,49 @@ def hidden_sizes(num_classes: int) -> tuple[int, int]:
     return (128, 32) if num_classes < 32 else (256, 128)
 
 
-def _sample_nearest(x: Tensor, pixels: Pixels, size: tuple[int, int]) -> Tensor:
-    rows, columns = (p * r // n for p, r, n in zip(pixels[1:], x.shape[2:], size, strict=True))
-    return x.permute(0, 2, 3, 1)[pixels.sample, rows, columns]
+class PixelSampler:
+    """Interpolates feature maps at some pixels of an image of `size`, exactly as F.interpolate does (align_corners off).
 
+    What depends on the pixels alone is computed once per resolution and kept, so one sampler serves a whole optimisation.
+    """
 
-def _sample_bilinear(x: Tensor, pixels: Pixels, size: tuple[int, int]) -> Tensor:
-    """x [B,C,h,w] interpolated at pixel centres of an image of `size`, as F.interpolate does: [P,C]."""
-    low: list[Tensor] = []
-    high: list[Tensor] = []
-    fraction: list[Tensor] = []
-    for p, r, n in zip(pixels[1:], x.shape[2:], size, strict=True):
-        source = ((p.to(x.dtype) + 0.5) * (r / n) - 0.5).clamp_(min=0)
-        low.append(source.long().clamp_(max=r - 1))
-        high.append((low[-1] + 1).clamp_(max=r - 1))
-        fraction.append((source - low[-1])[:, None])
-    grid = x.permute(0, 2, 3, 1)
-    top = grid[pixels.sample, low[0], low[1]].lerp(grid[pixels.sample, low[0], high[1]], fraction[1])
-    bottom = grid[pixels.sample, high[0], low[1]].lerp(grid[pixels.sample, high[0], high[1]], fraction[1])
-    return top.lerp(bottom, fraction[0])
+    def __init__(self, pixels: Pixels, size: tuple[int, int], upsampling: Upsampling = "bilinear") -> None:
+        self.pixels, self.size, self.upsampling = pixels, size, upsampling
+        self._taps: dict[tuple[int, int], tuple[Tensor, Tensor]] = {}
 
+    def _axis(self, positions: Tensor, source: int, target: int) -> tuple[Tensor, Tensor]:
+        """Taps int64 [P,T] along one axis and their weights float32 [P,T]."""
+        if self.upsampling == "nearest":
+            low = positions * source // target
+            return low[:, None], torch.ones_like(low, dtype=torch.float32)[:, None]
+        where = ((positions.float() + 0.5) * (source / target) - 0.5).clamp_(min=0)
+        low = where.long().clamp_(max=source - 1)
+        fraction = where - low
+        return torch.stack([low, (low + 1).clamp_(max=source - 1)], dim=1), torch.stack([1 - fraction, fraction], dim=1)
 
-def sample_features(features: Sequence[Tensor], pixels: Pixels, size: tuple[int, int]) -> Tensor:
-    """The concatenated, bilinearly upsampled features of a few pixels: [P, sum of channels]."""
-    return torch.cat([_sample_bilinear(feature, pixels, size) for feature in features], dim=1)
+    def taps(self, height: int, width: int) -> tuple[Tensor, Tensor]:
+        """Rows of a [B*height*width,C] table that make up each pixel, int64 [P,T], and their weights float32 [P,T]."""
+        if (height, width) not in self._taps:
+            rows, row_weights = self._axis(self.pixels.y, height, self.size[0])
+            columns, column_weights = self._axis(self.pixels.x, width, self.size[1])
+            table = (self.pixels.sample[:, None, None] * height + rows[:, :, None]) * width + columns[:, None, :]
+            weights = row_weights[:, :, None] * column_weights[:, None, :]
+            self._taps[height, width] = table.flatten(1), weights.flatten(1)
+        return self._taps[height, width]
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """x [B,C,h,w] -> float32 [P,C]."""
+        index, weights = self.taps(x.shape[2], x.shape[3])
+        table = x.permute(0, 2, 3, 1).flatten(0, 2).float()
+        return F.embedding_bag(index, table, mode="sum", per_sample_weights=weights)
+
+    def concatenated(self, features: Sequence[Tensor]) -> Tensor:
+        """The features of the pixels: [P, sum of channels]."""
+        return torch.cat([self(feature) for feature in features], dim=1)
+
+    def is_fine(self, feature: Tensor) -> bool:
+        """Whether a map has so many positions that its pixels are picked before the first layer, not after it."""
+        return 2 * feature.shape[2] >= self.size[0]
 
 
 class PixelClassifier(nn.Module):
@@ -81,11 +100,17 @@ class PixelClassifier(nn.Module):
     def _batchnorm(self, index: int) -> nn.BatchNorm1d:
         return cast(nn.BatchNorm1d, self.layers[index])
 
+    def _weights(self) -> Sequence[Tensor]:
+        """The first layer's weights, one [hidden,C] per feature map."""
+        return torch.split(self._linear(0).weight, list(self.feature_channels), dim=1)
+
     def project(self, features: Sequence[Tensor]) -> list[Tensor]:
-        """The first layer, without its bias, at each native resolution: one [B,hidden,r,r] per resolution."""
-        weights = torch.split(self._linear(0).weight, list(self.feature_channels), dim=1)
+        """The first layer, without its bias, at each native resolution: one [B,hidden,r,r] per resolution.
+
+        features: the first so many of the generator's.
+        """
         projected: dict[int, Tensor] = {}
-        for feature, weight in zip(features, weights, strict=True):
+        for feature, weight in zip(features, self._weights(), strict=False):
             y = F.conv2d(feature.float(), weight[:, :, None, None])
             r = feature.shape[2]
             projected[r] = projected[r] + y if r in projected else y
@@ -103,11 +128,14 @@ class PixelClassifier(nn.Module):
             x = torch.addmm(linear.bias + linear.weight @ shift, F.relu(x), (linear.weight * scale).t())
         return x
 
-    def at(self, features: Sequence[Tensor], pixels: Pixels, size: tuple[int, int], upsampling: Upsampling) -> Tensor:
-        """Logits [P,classes] at the given pixels only."""
-        sample = _sample_bilinear if upsampling == "bilinear" else _sample_nearest
-        levels = [sample(level, pixels, size) for level in self.project(features)]
-        return self.finish(torch.stack(levels).sum(dim=0))
+    def at(self, coarse: Sequence[Tensor], fine: Tensor, sampler: PixelSampler) -> Tensor:
+        """Logits [P,classes] at the sampler's pixels: coarse maps are projected and then sampled, fine [P,C] was sampled
+        from the remaining maps."""
+        weights = torch.cat(list(self._weights()[len(coarse):]), dim=1)
+        x = F.linear(fine, weights)
+        for level in self.project(coarse):
+            x = x + sampler(level)
+        return self.finish(x)
 
     def forward(self, features: Sequence[Tensor], size: tuple[int, int], upsampling: Upsampling) -> Tensor:
         """Logits [B,classes,H,W]."""
@@ -164,12 +192,12 @@ class Segmenter(nn.Module):
             raise InvalidInputError("This label branch has no members.")
         return total / len(self.members)
 
-    def at(self, features: Sequence[Tensor], pixels: Pixels, size: tuple[int, int],
-           upsampling: Upsampling = "bilinear") -> Tensor:
-        """Mean logits float32 [P,classes] at `pixels` of an output of `size`; nothing else is computed."""
+    def at(self, features: Sequence[Tensor], sampler: PixelSampler) -> Tensor:
+        """Mean logits float32 [P,classes] at the sampler's pixels; nothing else is computed."""
         self._check(features)
-        logits = [member.at(features, pixels, size, upsampling) for member in self.classifiers()]
-        return torch.stack(logits).mean(dim=0)
+        coarse = [f for f in features[:-1] if not sampler.is_fine(f)]
+        fine = sampler.concatenated(features[len(coarse):])
+        return torch.stack([member.at(coarse, fine, sampler) for member in self.classifiers()]).mean(dim=0)
 
     def label_ids(self, features: Sequence[Tensor], size: tuple[int, int] | None = None,
                   upsampling: Upsampling = "bilinear") -> Tensor:

@@ -21,7 +21,7 @@ from ..steps import OnStep, StepInfo, ignore
 from ..stylegan2.generator import Generator
 from ..stylegan2.training import AverageGradients
 from .encoder import Encoder
-from .segmentation import PixelClassifier, Pixels, Segmenter, sample_features
+from .segmentation import PixelClassifier, Pixels, PixelSampler, Segmenter
 
 RealImages = Callable[[int], Tensor]
 """count -> float32 [count,3,R,R] in -1..1, fresh pictures of the domain."""
@@ -70,7 +70,7 @@ def train_segmenter(segmenter: Segmenter, features: Sequence[Tensor], labels: Te
             optimizer.param_groups[0]["lr"] = settings.lr * (1 - step / settings.steps)
             index = torch.multinomial(weight, settings.pixels, replacement=True, generator=rng)
             pixels = Pixels(index // (height * width), index // width % height, index % width)
-            rows = sample_features(features, pixels, (height, width))
+            rows = PixelSampler(pixels, (height, width)).concatenated(features)
             loss = F.cross_entropy(member.layers(rows), flat[index])
             optimizer.zero_grad(set_to_none=True)
             torch.autograd.backward(loss)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from latent_atelier.checkpoints.rosinality import from_rosinality
 from latent_atelier.pipelines.editgan.editing import EditLoss, EditSettings, dilate, edit_region
-from latent_atelier.pipelines.editgan.segmentation import Pixels, Segmenter
+from latent_atelier.pipelines.editgan.segmentation import Pixels, PixelSampler, Segmenter
 from latent_atelier.pipelines.stylegan2.generator import Generator
 
 CASES = [("small", 8), ("large", 34)]
@@ -30,13 +30,14 @@ def test_label_branch(fixture, family: str, classes: int, mode: str) -> None:
     c = fixture("editgan_classifier")
     features = generator.synthesis(fixture("rosinality_generator").tensors["in.wplus"][:1])[1]
     where = c.tensors["pix"]
-    pixels = Pixels(torch.zeros_like(where), where // 64, where % 64)
+    sampler = PixelSampler(Pixels(torch.zeros_like(where), where // 64, where % 64), (64, 64), mode)
+    coarse = features[:5]
     full = segmenter(features, (64, 64), mode)
     tolerance = 2e-5
     c.match(f"{family}.mean_logits_{mode}.pix", full[0].flatten(1).t()[where], tolerance)
-    c.match(f"{family}.mean_logits_{mode}.pix", segmenter.at(features, pixels, (64, 64), mode), tolerance)
+    c.match(f"{family}.mean_logits_{mode}.pix", segmenter.at(features, sampler), tolerance)
     for i, member in enumerate(segmenter.members):
-        c.match(f"{family}.{i}.logits_{mode}.pix", member.at(features, pixels, (64, 64), mode), tolerance)
+        c.match(f"{family}.{i}.logits_{mode}.pix", member.at(coarse, sampler.concatenated(features[5:]), sampler), tolerance)
     found = c.thinned(segmenter.label_ids(features, upsampling=mode)[0])
     assert int((found != c.tensors[f"{family}.argmax_{mode}"]).sum()) == 0
 

@@ -8,11 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from latent_atelier.pipelines.editgan.segmentation import (
     Pixels,
+    PixelSampler,
     Segmenter,
     Upsampling,
     hidden_sizes,
     pixels_of,
-    sample_features,
 )
 from latent_atelier.pipelines.editgan.training import SegmenterTraining, train_segmenter
 from latent_atelier.pipelines.errors import InvalidInputError
@@ -53,11 +53,11 @@ def test_some_pixels_are_those_of_the_whole(networks: Networks, mode: Upsampling
     mask = torch.rand(2, height, width, generator=torch.Generator().manual_seed(seed)) < 0.2
     pixels = pixels_of(mask)
     whole = networks.segmenter(features, (height, width), mode).permute(0, 2, 3, 1)
-    some = networks.segmenter.at(features, pixels, (height, width), mode)
+    some = networks.segmenter.at(features, PixelSampler(pixels, (height, width), mode))
     assert torch.allclose(some, whole[mask], atol=1e-5)
     if mode == "bilinear":
         table = upsample(features, (height, width), mode).permute(0, 2, 3, 1)
-        assert torch.allclose(sample_features(features, pixels, (height, width)), table[mask], atol=1e-5)
+        assert torch.allclose(PixelSampler(pixels, (height, width)).concatenated(features), table[mask], atol=1e-5)
 
 
 def test_gradients_reach_the_codes_the_same_way(networks: Networks) -> None:
@@ -68,7 +68,7 @@ def test_gradients_reach_the_codes_the_same_way(networks: Networks) -> None:
     for region_only in (True, False):
         features = networks.generator.synthesis(codes)[1]
         if region_only:
-            logits = networks.segmenter.at(features, pixels_of(mask), (16, 16))
+            logits = networks.segmenter.at(features, PixelSampler(pixels_of(mask), (16, 16)))
         else:
             logits = concatenate(networks.segmenter, features, (16, 16), "bilinear").permute(0, 2, 3, 1)[mask]
         loss = F.cross_entropy(logits, torch.ones(len(logits), dtype=torch.long))
@@ -81,7 +81,7 @@ def test_other_features_are_refused(networks: Networks) -> None:
     with pytest.raises(InvalidInputError, match="load the generator it was trained with"):
         networks.segmenter(features[:-1])
     with pytest.raises(InvalidInputError, match="channels"):
-        networks.segmenter.at(features[1:], Pixels(*torch.zeros(3, 1, dtype=torch.long)), (16, 16))
+        networks.segmenter.at(features[1:], PixelSampler(Pixels(*torch.zeros(3, 1, dtype=torch.long)), (16, 16)))
 
 
 def test_hidden_sizes_are_the_official_ones() -> None:
