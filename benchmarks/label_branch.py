@@ -38,7 +38,7 @@ def cases(*, quick: bool, backward: bool) -> dict[str, Case]:
             if not backward:
                 with torch.no_grad():
                     return classify(features)
-            leaves = [f.clone().requires_grad_(True) for f in features]
+            leaves = [f.detach().requires_grad_(True) for f in features]
             logits = classify(leaves)
             torch.autograd.grad(logits.square().sum(), leaves)
             return logits

@@ -9,6 +9,9 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+import torch
+from latent_atelier.headless.memory import PeakMemory
+
 Case = Callable[[], object]
 
 
@@ -26,16 +29,16 @@ def interleaved(cases: Mapping[str, Case], *, repeats: int) -> dict[str, float]:
 
 
 def peak_of(case: Case) -> int:
-    """Bytes by which the process's peak resident memory rises while the case runs twice. For a fresh process only.
+    """Bytes by which the process's resident memory peaks above what it held before, while the case runs twice.
 
-    Needs the standard library's resource module, which Windows lacks.
+    For a fresh process only. 0 on Windows, which tells no peak.
     """
-    import resource
-
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    memory = PeakMemory(torch.device("cpu"))
+    memory.start()
+    before = memory.peak() or 0
     case()
     case()
-    return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024
+    return (memory.peak() or 0) - before
 
 
 def peaks(script: Path, names: list[str], arguments: list[str]) -> dict[str, int]:

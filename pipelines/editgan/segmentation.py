@@ -113,19 +113,23 @@ class PixelClassifier(nn.Module):
         for feature, weight in zip(features, self._weights(), strict=False):
             y = F.conv2d(feature.float(), weight[:, :, None, None])
             r = feature.shape[2]
-            projected[r] = projected[r] + y if r in projected else y
+            projected[r] = projected[r].add_(y) if r in projected else y
         return list(projected.values())
 
     def finish(self, x: Tensor) -> Tensor:
-        """Everything after the first linear layer's weights: x [P,hidden] without bias -> logits [P,classes]."""
-        x = x + self._linear(0).bias
+        """Everything after the first linear layer's weights: x [B,hidden,P] without bias -> logits [B,classes,P].
+
+        Overwrites x. Each BatchNorm is folded into the linear layer after it.
+        """
+        x = x.add_(self._linear(0).bias[:, None])
         if self.training:
-            return self.layers[1:](x)
+            return self.layers[1:](x.movedim(1, 2).flatten(0, 1)).unflatten(0, (len(x), -1)).movedim(2, 1)
         for batchnorm, linear in ((self._batchnorm(2), self._linear(3)), (self._batchnorm(5), self._linear(6))):
             mean, variance = cast(Tensor, batchnorm.running_mean), cast(Tensor, batchnorm.running_var)
             scale = batchnorm.weight * torch.rsqrt(variance + batchnorm.eps)
             shift = batchnorm.bias - mean * scale
-            x = torch.addmm(linear.bias + linear.weight @ shift, F.relu(x), (linear.weight * scale).t())
+            x = (linear.weight * scale) @ F.relu(x, inplace=True)
+            x = x.add_((linear.bias + linear.weight @ shift)[:, None])
         return x
 
     def at(self, coarse: Sequence[Tensor], fine: Tensor, sampler: PixelSampler) -> Tensor:
@@ -134,8 +138,8 @@ class PixelClassifier(nn.Module):
         weights = torch.cat(list(self._weights()[len(coarse):]), dim=1)
         x = F.linear(fine, weights)
         for level in self.project(coarse):
-            x = x + sampler(level)
-        return self.finish(x)
+            x = x.add_(sampler(level))
+        return self.finish(x.t()[None])[0].t()
 
     def forward(self, features: Sequence[Tensor], size: tuple[int, int], upsampling: Upsampling) -> Tensor:
         """Logits [B,classes,H,W]."""
@@ -144,11 +148,10 @@ class PixelClassifier(nn.Module):
         for level in self.project(features):
             y = level if tuple(level.shape[2:]) == size else F.interpolate(level, size, mode=upsampling,
                                                                            align_corners=align)
-            total = y if total is None else total + y
+            total = y if total is None else total.add_(y)
         if total is None:
             raise InvalidInputError("The label branch got no features to classify.")
-        logits = self.finish(total.permute(0, 2, 3, 1).flatten(0, 2))
-        return logits.reshape(total.shape[0], *size, logits.shape[1]).permute(0, 3, 1, 2)
+        return self.finish(total.flatten(2)).unflatten(2, size)
 
 
 class Segmenter(nn.Module):
