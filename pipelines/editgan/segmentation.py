@@ -151,7 +151,7 @@ class PixelClassifier(nn.Module):
             total = y if total is None else total.add_(y)
         if total is None:
             raise InvalidInputError("The label branch got no features to classify.")
-        return self.finish(total.flatten(2)).unflatten(2, size)
+        return self.finish(total.flatten(2)).reshape(len(total), -1, *size)
 
 
 class Segmenter(nn.Module):
