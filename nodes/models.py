@@ -69,4 +69,5 @@ class LoadEditGANModels(io.ComfyNode):
             _require_pair(role, loaded[role], loaded["generator"])
         return io.NodeOutput(*(loaded[role] for role in FAMILIES))
 
+
 NODES = [LoadEditGANModels]

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -28,17 +26,6 @@ LabelMapSocket = io.Custom("ATELIER_LABEL_MAP")
 
 SMALLEST_SHARE = 4
 """A picture is enlarged at most this much on its way into a network."""
-
-
-@dataclass(frozen=True)
-class PlacedModels:
-    """The networks of one edit, on their device for the length of a node."""
-
-    generator: Generator
-    encoder: Encoder
-    segmenter: Segmenter
-    perceptual: DiscriminatorDistance
-    device: torch.device
 
 
 def _acquire(handle: ModelHandle, kind: type[nn.Module], socket: str) -> Any:

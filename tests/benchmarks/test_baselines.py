@@ -37,7 +37,7 @@ def test_both_forms_of_the_label_branch_agree(backward: bool) -> None:
     assert len(cases[label_branch.REGION]()) == pytest.approx(0.1 * len(official), rel=0.1)
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="peak memory is read from the resource module, which Windows lacks")
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows tells no peak memory")
 @pytest.mark.parametrize("script", ["stylegan2_speed.py", "label_branch.py"])
 def test_the_scripts_print_their_tables(script: str) -> None:
     done = subprocess.run([sys.executable, str(BENCHMARKS / script), "--quick", "--repeats", "1"], capture_output=True,

@@ -185,9 +185,9 @@ def test_inversion_of_a_batch_is_that_of_its_pictures(networks: Networks) -> Non
 
 def test_anchor_holds_the_codes(networks: Networks) -> None:
     codes, images = networks.codes(1), networks.generator.synthesis(networks.codes(1, seed=4))[0]
-    moved = [float((refine_codes(networks.generator, networks.distance, images, codes, InversionSettings(steps=15, anchor=a))
+    moved = [float((refine_codes(networks.generator, networks.distance, images, codes, InversionSettings(steps=15, mse=1.0, anchor=a))
                     .codes - codes).norm()) for a in (0.0, 100.0)]
-    assert moved[1] < 0.5 * moved[0]
+    assert moved[1] < 0.3 * moved[0]
 
 
 def test_inversion_names_the_size_it_wants(networks: Networks) -> None:
