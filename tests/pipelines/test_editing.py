@@ -185,8 +185,9 @@ def test_inversion_of_a_batch_is_that_of_its_pictures(networks: Networks) -> Non
 
 def test_anchor_holds_the_codes(networks: Networks) -> None:
     codes, images = networks.codes(1), networks.generator.synthesis(networks.codes(1, seed=4))[0]
-    moved = [float((refine_codes(networks.generator, networks.distance, images, codes, InversionSettings(steps=15, mse=1.0, anchor=a))
-                    .codes - codes).norm()) for a in (0.0, 100.0)]
+    found = [refine_codes(networks.generator, networks.distance, images, codes,
+                          InversionSettings(steps=15, mse=1.0, anchor=anchor)) for anchor in (0.0, 100.0)]
+    moved = [float((inversion.codes - codes).norm()) for inversion in found]
     assert moved[1] < 0.3 * moved[0]
 
 
