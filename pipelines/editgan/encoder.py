@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
 
 from ..errors import InvalidInputError
 from ..stylegan2.discriminator import DiscriminatorBlock
@@ -47,3 +48,26 @@ class Encoder(nn.Module):
                 x, image = block(x, image)
         offsets = self.out(self.fc(self.conv(x).float().flatten(1)))
         return self.w_avg + offsets.unflatten(1, (self.num_ws, self.w_dim))
+
+
+def as_official(encoder: nn.Module) -> Callable[[Tensor], Tensor]:
+    """The encoder as the official tool calls it inside its loops: on pictures in 0..1 although it was trained on -1..1,
+    and in training mode, so that BatchNorm uses the statistics of the picture at hand.
+
+    Pictures go through one by one, as in the tool, and the running statistics stay as they are.
+    """
+    norms = [module for module in encoder.modules() if isinstance(module, nn.BatchNorm2d)]
+
+    def encode(images: Tensor) -> Tensor:
+        buffers = {name: buffer.clone() for name, buffer in encoder.named_buffers()}
+        was = [norm.training for norm in norms]
+        for norm in norms:
+            norm.train()
+        try:
+            codes = [functional_call(encoder, buffers, (image[None],)) for image in (images + 1) / 2]
+        finally:
+            for norm, mode in zip(norms, was, strict=True):
+                norm.train(mode)
+        return torch.cat(codes)
+
+    return encode

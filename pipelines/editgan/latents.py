@@ -15,12 +15,14 @@ class WPlus:
     """W+ codes of a batch of pictures.
 
     codes: float32 [B,num_ws,w_dim]. fingerprint: SHA-256 of the generator they belong to. noise: one map
-    [1 or B,1,r,r] per synthesis layer, or None for the generator's own.
+    [1 or B,1,r,r] per synthesis layer, or None for the generator's own. tuned_from: where the generator was tuned on
+    these pictures, the fingerprint of the one it was before, whose edit vectors still fit; else ''.
     """
 
     codes: Tensor
     fingerprint: str
     noise: tuple[Tensor, ...] | None = None
+    tuned_from: str = ""
 
     def __post_init__(self) -> None:
         if self.codes.ndim != 3 or self.codes.dtype != torch.float32:
@@ -30,8 +32,17 @@ class WPlus:
             raise InvalidInputError("The W+ codes hold NaN or infinite values; encode the picture again.")
 
     def with_codes(self, codes: Tensor) -> WPlus:
-        """The same pictures' codes, changed."""
-        return replace(self, codes=codes)
+        """The same pictures' codes, changed; of each picture several, one after the other, if there are so many."""
+        times = len(codes) // len(self.codes)
+        if self.noise is None or times == 1:
+            return replace(self, codes=codes)
+        noise = tuple(n if len(n) == 1 else n.repeat_interleave(times, dim=0) for n in self.noise)
+        return replace(self, codes=codes, noise=noise)
+
+    def picture(self, index: int) -> WPlus:
+        """One picture of the batch, as a batch of one."""
+        noise = None if self.noise is None else tuple(n if len(n) == 1 else n[index:index + 1] for n in self.noise)
+        return replace(self, codes=self.codes[index:index + 1], noise=noise)
 
 
 def require_same_generator(fingerprint: str, generator: str, what: str) -> None:

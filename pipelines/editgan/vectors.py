@@ -59,7 +59,7 @@ def apply_vector(w: WPlus, vector: EditVector, strength: float, *, rows: tuple[i
     rows: apply to W+ rows first..last only (inclusive), None for all. A vector of another generator is refused; one
     that does not say whose it is (an imported array) only has to have the right shape.
     """
-    if vector.fingerprint:
+    if vector.fingerprint and vector.fingerprint != w.tuned_from:
         require_same_generator(vector.fingerprint, w.fingerprint, f"Edit vector '{vector.name}'")
     if vector.delta.shape != w.codes.shape[1:]:
         raise InvalidInputError(f"Edit vector '{vector.name}' has shape {list(vector.delta.shape)}, but the W+ codes "
