@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ..runtime.host import io
-from . import edit_vectors, editgan, label_maps, models
+from . import edit_vectors, editgan, editing, label_maps, models, photographs
 
-NODES: list[type[io.ComfyNode]] = [*models.NODES, *editgan.NODES, *label_maps.NODES, *edit_vectors.NODES]
+NODES: list[type[io.ComfyNode]] = [node for module in (models, editgan, editing, photographs, label_maps, edit_vectors)
+                                   for node in module.NODES]

@@ -1,42 +1,23 @@
-"""EditGAN in the graph: encode, sample, generate, optimise, apply."""
+"""EditGAN in the graph: sample, encode, generate, tune."""
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 
-from ..pipelines.editgan.editing import EditLoss, EditSettings, edit_region, optimise_edit
+from ..checkpoints.registry import save_checkpoint
 from ..pipelines.editgan.inversion import InversionSettings, refine_codes
 from ..pipelines.editgan.latents import WPlus, require_same_generator
-from ..pipelines.editgan.vectors import EditVector, apply_vector
-from ..pipelines.errors import InvalidInputError
-from ..pipelines.labels import LabelMap, require_same_labels
+from ..pipelines.editgan.pivotal import TuningSettings, tune_generator
+from ..pipelines.labels import LabelMap
 from ..runtime import host
 from ..runtime.host import io
-from ..runtime.model_cache import ModelHandle
+from ..runtime.model_cache import ModelHandle, load_model
 from . import sockets
-from .sockets import (
-    EditVectorSocket,
-    EncoderSocket,
-    GeneratorSocket,
-    LabelMapSocket,
-    PerceptualSocket,
-    SegmenterSocket,
-    WPlusSocket,
-)
+from .sockets import EncoderSocket, GeneratorSocket, LabelMapSocket, PerceptualSocket, SegmenterSocket, WPlusSocket
 
 CATEGORY = "Atelier/EditGAN"
-LAST_ROW = 17
-"""The last W+ row of the largest (1024x1024) generators."""
-
-
-def split_names(text: str) -> list[str]:
-    """'tyre, hub' -> ['tyre', 'hub']."""
-    return [name.strip() for name in text.split(",") if name.strip()]
-
-
-def _rows(first: int, last: int, count: int) -> tuple[int, int] | None:
-    last = min(last, count - 1)
-    return None if (first, last) == (0, count - 1) else (first, last)
 
 
 class SampleLatents(io.ComfyNode):
@@ -61,7 +42,8 @@ class SampleLatents(io.ComfyNode):
         z = torch.stack([torch.randn(network.z_dim, generator=torch.Generator().manual_seed((seed + i) % 2**63))
                          for i in range(count)])
         codes = network.map(z.to(generator.device), psi=psi)
-        return io.NodeOutput(WPlus(codes.float().cpu().contiguous(), generator.fingerprint))
+        return io.NodeOutput(WPlus(codes.float().cpu().contiguous(), generator.fingerprint,
+                                   tuned_from=generator.generator or ""))
 
 
 class EncodeToWPlus(io.ComfyNode):
@@ -84,13 +66,21 @@ class EncodeToWPlus(io.ComfyNode):
                                     tooltip="Peak rate of Adam, in units of w."),
                     host.node_input(io.Float, "anchor", default=0.0, min=0.0, max=100.0, step=0.05, advanced=True,
                                     tooltip="Pull towards the encoder's codes. More keeps the codes where edits work "
-                                            "well, less reproduces the picture more exactly.")],
+                                            "well, less reproduces the picture more exactly."),
+                    host.node_input(io.Float, "encoder_weight", default=0.0, min=0.0, max=100.0, step=0.1, optional=True,
+                                    advanced=True, tooltip="Pull towards the encoder's codes of the current picture, as in "
+                                                           "the official tool, which uses 1."),
+                    host.node_input(io.Float, "noise_weight", default=0.0, min=0.0, max=1e6, step=100.0, optional=True,
+                                    advanced=True, tooltip="Above 0 the noise maps are optimised too, and this keeps them "
+                                                           "noise: 1000 holds them close, 100 lets them carry detail.")],
             outputs=[WPlusSocket.Output("w_plus", tooltip="W+ codes of the pictures."),
-                     io.Image.Output("reconstruction", tooltip="What the generator draws from the codes, 0..1.")])
+                     io.Image.Output("reconstruction", tooltip="What the generator draws from the codes, 0..1."),
+                     io.String.Output("report", tooltip="PSNR in dB and perceptual distance of every reconstruction.")])
 
     @classmethod
     def execute(cls, image: torch.Tensor, generator: ModelHandle, encoder: ModelHandle, perceptual: ModelHandle,
-                steps: int, learning_rate: float, anchor: float) -> io.NodeOutput:
+                steps: int, learning_rate: float, anchor: float, encoder_weight: float = 0.0,
+                noise_weight: float = 0.0) -> io.NodeOutput:
         networks = (sockets.acquire_generator(generator), sockets.acquire_encoder(encoder),
                     sockets.acquire_perceptual(perceptual))
         progress = host.Progress(max(steps, 1))
@@ -99,11 +89,19 @@ class EncodeToWPlus(io.ComfyNode):
             images = sockets.image_to_network(image.clone(), network.resolution).to(generator.device)
             with torch.no_grad():
                 start = encode(images)
-            settings = InversionSettings(steps=steps, lr=learning_rate, anchor=anchor)
-            codes = refine_codes(network, distance, images, start, settings, on_step=progress.on_step).codes
+            settings = InversionSettings(steps=steps, lr=learning_rate, anchor=anchor, encoder=encoder_weight,
+                                         noise=noise_weight)
+            found = refine_codes(network, distance, images, start, settings, encode=encode, on_step=progress.on_step)
             with torch.no_grad():
-                drawn = network.synthesis(codes)[0]
-        return io.NodeOutput(WPlus(codes.detach().cpu(), generator.fingerprint), sockets.network_to_image(drawn))
+                drawn = network.synthesis(found.codes, noise=found.noise or "const")[0]
+                apart = cast(list[float], distance(drawn, images).tolist())
+                error = ((drawn.clamp(-1, 1) - images) / 2).square().mean(dim=(1, 2, 3)).clamp(min=1e-10)
+                ratio = cast(list[float], (-10 * error.log10()).tolist())
+        report = "\n".join(f"picture {i + 1}: PSNR {r:.1f} dB, perceptual distance {d:.4f}"
+                           for i, (r, d) in enumerate(zip(ratio, apart, strict=True)))
+        noise = None if found.noise is None else tuple(level.detach().cpu() for level in found.noise)
+        w_plus = WPlus(found.codes.detach().cpu(), generator.fingerprint, noise, generator.generator or "")
+        return io.NodeOutput(w_plus, sockets.network_to_image(drawn), report)
 
 
 class Generate(io.ComfyNode):
@@ -126,143 +124,63 @@ class Generate(io.ComfyNode):
         network, branch = sockets.acquire_generator(generator), sockets.acquire_segmenter(segmenter)
         images: list[torch.Tensor] = []
         maps: list[torch.Tensor] = []
-        for codes in w_plus.codes.to(generator.device):
+        for index in range(len(w_plus.codes)):
             host.check_cancel()
-            image, features = network.synthesis(codes[None], noise=w_plus.noise or "const")
+            codes, noise = sockets.placed(w_plus.picture(index), generator)
+            image, features = network.synthesis(codes, noise=noise)
             images.append(sockets.network_to_image(image))
             maps.append(branch.label_ids(features).cpu())
         return io.NodeOutput(torch.cat(images), LabelMap(torch.cat(maps), segmenter.require_labels()))
 
 
-class OptimiseEditVector(io.ComfyNode):
-    """The W+ change that turns the predicted label map into the given one."""
+class TuneGenerator(io.ComfyNode):
+    """Pivotal tuning: the generator is adjusted until it draws the photograph from its codes."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
-        def weight(name: str, default: float, what: str) -> io.Input:
-            return host.node_input(io.Float, name, default=default, min=0.0, max=1000.0, step=0.5, advanced=True,
-                                   tooltip=what)
-
         return host.schema(
-            node_id="AtelierOptimiseEditVector", display_name="Optimise Edit Vector", category=CATEGORY,
-            description="Searches the smallest-effect change of the W+ codes that gives the picture the new part labels "
-                        "inside the edited region and keeps it as it was outside.",
-            search_aliases=["editgan", "semantic edit"],
-            inputs=[GeneratorSocket.Input("generator", tooltip="Generator the codes belong to."),
-                    SegmenterSocket.Input("segmenter", tooltip="Label branch that judges the edit."),
-                    PerceptualSocket.Input("perceptual", tooltip="Distance that guards the picture outside the region."),
-                    WPlusSocket.Input("w_plus", tooltip="Codes of the picture to edit."),
-                    LabelMapSocket.Input("label_map", tooltip="The part labels the picture shall have."),
-                    io.String.Input("name", default="edit", tooltip="Name of the edit vector."),
-                    io.String.Input("edited_labels", default="", tooltip="Parts the edit is about, separated by commas: "
-                                    "the region is where they were or shall be. Empty: the region is the pixels that changed."),
-                    host.node_input(io.Int, "steps", default=60, min=1, max=2000, tooltip="Optimisation steps."),
-                    host.node_input(io.Float, "learning_rate", default=0.02, min=0.0001, max=1.0, step=0.005,
-                                    tooltip="Rate of Adam, in units of w."),
-                    host.node_input(io.Int, "dilation", default=3, min=0, max=64,
-                                    tooltip="Pixels by which the region grows before it is used."),
-                    weight("outside_weight", 15.0, "Weight of keeping the picture outside the region."),
-                    weight("inside_weight", 1.0, "Weight of reaching the labels inside the region."),
-                    weight("perceptual_weight", 10.0, "Share of the perceptual distance in keeping the picture."),
-                    weight("mse_weight", 5.0, "Share of the squared difference in keeping the picture."),
-                    host.node_input(io.Int, "first_row", default=0, min=0, max=LAST_ROW, advanced=True,
-                                    tooltip="First W+ row that may change; low rows hold coarse shape."),
-                    host.node_input(io.Int, "last_row", default=LAST_ROW, min=0, max=LAST_ROW, advanced=True,
-                                    tooltip="Last W+ row that may change; high rows hold colour and fine detail.")],
-            outputs=[WPlusSocket.Output("w_plus", tooltip="Codes of the edited pictures."),
-                     EditVectorSocket.Output("edit_vector", tooltip="The change; of a batch, the mean change."),
-                     io.Image.Output("image", tooltip="The edited pictures, 0..1."),
-                     io.Mask.Output("region", tooltip="Where the labels were asked to change, dilated; 0 or 1.")])
+            node_id="AtelierTuneGenerator", display_name="Tune Generator", category=CATEGORY,
+            description="Adjusts a copy of the generator until it draws these pictures from their codes (pivotal tuning). "
+                        "The tuned generator is a new one, with its own fingerprint, saved in the output folder; edit "
+                        "vectors of the original still fit the codes that come out here.",
+            search_aliases=["pti", "pivotal tuning"],
+            inputs=[GeneratorSocket.Input("generator", tooltip="Generator to start from; it stays as it is."),
+                    PerceptualSocket.Input("perceptual", tooltip="Distance that the tuning lowers."),
+                    WPlusSocket.Input("w_plus", tooltip="Codes of the pictures, the pivots."),
+                    io.Image.Input("image", tooltip="The pictures the codes were found for, in the same order."),
+                    host.node_input(io.Int, "steps", default=200, min=1, max=5000, tooltip="Updates of the weights."),
+                    host.node_input(io.Float, "learning_rate", default=0.0003, min=0.00001, max=0.1, step=0.0001,
+                                    tooltip="Rate of Adam."),
+                    host.node_input(io.Float, "locality", default=0.1, min=0.0, max=100.0, step=0.1, advanced=True,
+                                    tooltip="Weight of keeping the pictures of neighbouring codes as they were."),
+                    host.node_input(io.Int, "seed", default=0, min=0, max=2**63 - 1, tooltip="Draws those neighbours."),
+                    io.String.Input("filename_prefix", default="atelier/tuned", tooltip="File name, with folders, in the "
+                                    "output folder; a number is added.")],
+            outputs=[GeneratorSocket.Output("generator", tooltip="The tuned generator."),
+                     WPlusSocket.Output("w_plus", tooltip="The same codes, now of the tuned generator."),
+                     io.Image.Output("image", tooltip="What it draws from them, 0..1.")])
 
     @classmethod
-    def execute(cls, generator: ModelHandle, segmenter: ModelHandle, perceptual: ModelHandle, w_plus: WPlus,
-                label_map: LabelMap, name: str, edited_labels: str, steps: int, learning_rate: float, dilation: int,
-                outside_weight: float, inside_weight: float, perceptual_weight: float, mse_weight: float, first_row: int,
-                last_row: int) -> io.NodeOutput:
+    def execute(cls, generator: ModelHandle, perceptual: ModelHandle, w_plus: WPlus, image: torch.Tensor, steps: int,
+                learning_rate: float, locality: float, seed: int, filename_prefix: str) -> io.NodeOutput:
         require_same_generator(w_plus.fingerprint, generator.fingerprint, "The W+ input")
-        require_same_labels(label_map.labels, segmenter.require_labels(), "Optimise Edit Vector")
-        networks = (sockets.acquire_generator(generator), sockets.acquire_segmenter(segmenter),
-                    sockets.acquire_perceptual(perceptual))
+        network, distance = sockets.acquire_generator(generator), sockets.acquire_perceptual(perceptual)
+        target = host.save_target(filename_prefix, ".safetensors")
         progress = host.Progress(steps)
         with host.autograd():
-            network, branch, distance = networks
-            start = w_plus.codes.clone().to(generator.device)
-            target = label_map.ids.clone().to(generator.device)
-            settings = EditSettings(steps=steps, lr=learning_rate, rgb=outside_weight, perceptual=perceptual_weight,
-                                    mse=mse_weight, cross_entropy=inside_weight,
-                                    rows=_rows(first_row, last_row, network.num_ws))
+            images = sockets.image_to_network(image.clone(), network.resolution).to(generator.device)
+            codes, noise = sockets.placed(w_plus, generator)
+            tuned = tune_generator(network, distance, images, codes,
+                                   TuningSettings(steps=steps, lr=learning_rate, locality=locality), noise=noise,
+                                   rng=torch.Generator().manual_seed(seed), on_step=progress.on_step)
             with torch.no_grad():
-                before = branch.label_ids(network.synthesis(start)[1])
-            if before.shape != target.shape:
-                raise InvalidInputError(f"The label map is {list(target.shape)} (pictures, height, width) and the W+ "
-                                        f"codes give {list(before.shape)}; make it from these codes with Generate.")
-            names = split_names(edited_labels)
-            edited = label_map.labels.indices(names) if names else None
-            region = edit_region(before, target, edited, dilation=dilation)
-            loss = EditLoss(network, branch, distance, start, target, region, settings)
-            edit = optimise_edit(loss, start, on_step=progress.on_step)
-            codes = start + edit.delta
-            with torch.no_grad():
-                image = network.synthesis(codes)[0]
-        vector = EditVector(
-            edit.delta.mean(dim=0).cpu(), name=name, fingerprint=generator.fingerprint,
-            labels=tuple(names),
-            provenance={"pictures": len(start), "steps": steps, "learning_rate": learning_rate, "dilation": dilation,
-                        "weights": {"outside": outside_weight, "inside": inside_weight, "perceptual": perceptual_weight,
-                                    "mse": mse_weight},
-                        "loss": float(edit.loss.mean())})
-        return io.NodeOutput(w_plus.with_codes(codes.detach().cpu()), vector, sockets.network_to_image(image),
-                             sockets.to_mask(region))
+                drawn = tuned.synthesis(codes, noise=noise)[0]
+        origin = generator.generator or generator.fingerprint
+        save_checkpoint(target.path, tuned.cpu(), architecture=generator.architecture, config=generator.config,
+                        license=generator.license, generator=origin)
+        handle = load_model(target.path)
+        moved = WPlus(w_plus.codes, handle.fingerprint, w_plus.noise, origin)
+        return io.NodeOutput(handle, moved, sockets.network_to_image(drawn))
 
 
-class ApplyEditVector(io.ComfyNode):
-    """Move W+ codes along an edit vector."""
-
-    @classmethod
-    def define_schema(cls) -> io.Schema:
-        return host.schema(
-            node_id="AtelierApplyEditVector", display_name="Apply Edit Vector", category=CATEGORY,
-            description="Adds strength times the edit vector to the W+ codes. No optimisation: this runs in real time.",
-            inputs=[WPlusSocket.Input("w_plus", tooltip="Codes of the pictures to edit."),
-                    EditVectorSocket.Input("edit_vector", tooltip="Edit vector of the same generator."),
-                    host.node_input(io.Float, "strength", default=1.0, min=-4.0, max=4.0, step=0.05,
-                                    display_mode=io.NumberDisplay.slider,
-                                    tooltip="0 changes nothing, 1 is the edit as optimised, -1 its opposite."),
-                    host.node_input(io.Int, "first_row", default=0, min=0, max=LAST_ROW, advanced=True,
-                                    tooltip="First W+ row to change; low rows hold coarse shape."),
-                    host.node_input(io.Int, "last_row", default=LAST_ROW, min=0, max=LAST_ROW, advanced=True,
-                                    tooltip="Last W+ row to change; high rows hold colour and fine detail.")],
-            outputs=[WPlusSocket.Output("w_plus", tooltip="Codes of the edited pictures.")])
-
-    @classmethod
-    def execute(cls, w_plus: WPlus, edit_vector: EditVector, strength: float, first_row: int,
-                last_row: int) -> io.NodeOutput:
-        rows = _rows(first_row, last_row, w_plus.codes.shape[1])
-        return io.NodeOutput(apply_vector(w_plus, edit_vector, strength, rows=rows))
-
-
-class SweepEditVector(io.ComfyNode):
-    """One picture at several strengths of an edit vector."""
-
-    @classmethod
-    def define_schema(cls) -> io.Schema:
-        def strength(name: str, default: float, what: str) -> io.Input:
-            return host.node_input(io.Float, name, default=default, min=-4.0, max=4.0, step=0.05, tooltip=what)
-
-        return host.schema(
-            node_id="AtelierSweepEditVector", display_name="Sweep Edit Vector", category=CATEGORY,
-            description="Applies an edit vector at evenly spaced strengths: a strip of pictures from one.",
-            inputs=[WPlusSocket.Input("w_plus", tooltip="Codes of the pictures to edit."),
-                    EditVectorSocket.Input("edit_vector", tooltip="Edit vector of the same generator."),
-                    strength("first", -1.0, "Strength of the first picture."),
-                    strength("last", 2.0, "Strength of the last picture."),
-                    host.node_input(io.Int, "count", default=4, min=2, max=32, tooltip="Strengths per picture.")],
-            outputs=[WPlusSocket.Output("w_plus", tooltip="Codes, picture by picture, each at every strength.")])
-
-    @classmethod
-    def execute(cls, w_plus: WPlus, edit_vector: EditVector, first: float, last: float, count: int) -> io.NodeOutput:
-        swept = [apply_vector(w_plus, edit_vector, first + (last - first) * i / (count - 1)).codes for i in range(count)]
-        return io.NodeOutput(w_plus.with_codes(torch.stack(swept, dim=1).flatten(0, 1)))
-
-
-NODES = [SampleLatents, EncodeToWPlus, Generate, OptimiseEditVector, ApplyEditVector, SweepEditVector]
+NODES = [SampleLatents, EncodeToWPlus, Generate, TuneGenerator]

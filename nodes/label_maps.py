@@ -10,7 +10,7 @@ from ..pipelines.sheets import contact_sheet, difference, outlined, with_legend
 from ..runtime import host
 from ..runtime.host import io
 from . import sockets
-from .editgan import split_names
+from .editing import split_names
 from .sockets import LabelMapSocket
 
 CATEGORY = "Atelier/Label Maps"

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ..pipelines.editgan.editing import EditState, Embed
 from ..pipelines.editgan.encoder import Encoder
+from ..pipelines.editgan.latents import WPlus
 from ..pipelines.editgan.segmentation import Segmenter
 from ..pipelines.errors import InvalidInputError
 from ..pipelines.perceptual import DiscriminatorDistance
 from ..pipelines.stylegan2.discriminator import Discriminator
-from ..pipelines.stylegan2.generator import Generator
+from ..pipelines.stylegan2.generator import Generator, Noise
 from ..runtime.host import io
 from ..runtime.model_cache import ModelHandle
 
@@ -23,6 +26,9 @@ PerceptualSocket = io.Custom("ATELIER_PERCEPTUAL_LOSS")
 WPlusSocket = io.Custom("ATELIER_W_PLUS")
 EditVectorSocket = io.Custom("ATELIER_EDIT_VECTOR")
 LabelMapSocket = io.Custom("ATELIER_LABEL_MAP")
+EditStateSocket = io.Custom("ATELIER_EDIT_STATE")
+IdentitySocket = io.Custom("ATELIER_IDENTITY")
+CropSocket = io.Custom("ATELIER_CROP")
 
 SMALLEST_SHARE = 4
 """A picture is enlarged at most this much on its way into a network."""
@@ -54,6 +60,24 @@ def acquire_segmenter(handle: ModelHandle) -> Segmenter:
 def acquire_perceptual(handle: ModelHandle) -> DiscriminatorDistance:
     """The perceptual distance behind a socket, on its device."""
     return DiscriminatorDistance(_acquire(handle, Discriminator, "perceptual"))
+
+
+def acquire_identity(handle: ModelHandle) -> Embed:
+    """The recognition network behind a socket, on its device: images -> unit vectors."""
+    network = handle.acquire()
+    return lambda images: F.normalize(network(images), dim=1)
+
+
+def state_on(state: EditState | None, generator: ModelHandle | None) -> EditState | None:
+    """The state of an edit on the generator's device, or on the CPU."""
+    device = torch.device("cpu") if generator is None else generator.device
+    return None if state is None else state.to(device)
+
+
+def placed(w_plus: WPlus, generator: ModelHandle) -> tuple[Tensor, Noise]:
+    """The codes and the noise of a W+ value on the generator's device; copies, free of the host's inference mode."""
+    noise = "const" if w_plus.noise is None else [level.clone().to(generator.device) for level in w_plus.noise]
+    return w_plus.codes.clone().to(generator.device), noise
 
 
 def image_to_network(image: Tensor, resolution: int) -> Tensor:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Literal, cast
 
 import torch
@@ -77,6 +77,11 @@ class EditState:
     best_loss: Tensor
     best_step: Tensor
     curve: Tensor
+
+    def to(self, device: torch.device) -> EditState:
+        """The same state on another device; copies, free of an inference mode they were made in."""
+        tensors = {f.name: cast(Tensor, getattr(self, f.name)) for f in fields(self) if f.name != "step"}
+        return EditState(step=self.step, **{name: tensor.clone().to(device) for name, tensor in tensors.items()})
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 
 import numpy as np
@@ -10,7 +11,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from latent_atelier.pipelines.editgan.editing import EditLoss, EditSettings, dilate, edit_region, optimise_edit
-from latent_atelier.pipelines.editgan.inversion import InversionSettings, ramp, refine_codes
+from latent_atelier.pipelines.editgan.inversion import InversionSettings, noise_regularisation, ramp, refine_codes
+from latent_atelier.pipelines.editgan.pivotal import TuningSettings, neighbour, tune_generator
 from latent_atelier.pipelines.errors import InvalidInputError
 from latent_atelier.pipelines.steps import StepInfo
 from tiny import Networks
@@ -200,3 +202,50 @@ def test_ramp_is_the_projectors() -> None:
     assert [ramp(t, 1000) for t in (0, 25, 50, 500, 750)] == pytest.approx([0, 0.5, 1, 1, 1])
     assert ramp(875, 1000) == pytest.approx(0.5)
     assert ramp(1000, 1000) == pytest.approx(0)
+
+
+def test_noise_regularisation_is_the_projectors() -> None:
+    """Of a constant map every product is 1: two axes at each of the sizes 32, 16, 8."""
+    assert noise_regularisation([torch.ones(2, 1, 32, 32)]).tolist() == pytest.approx([6, 6])
+    stripes = torch.ones(1, 1, 8, 8)
+    stripes[..., ::2] = -1
+    assert noise_regularisation([stripes]).item() == pytest.approx(2)  # -1 along x, 1 along y, both squared
+    white = torch.randn(1, 1, 256, 256, generator=torch.Generator().manual_seed(0))
+    assert noise_regularisation([white]).item() < 0.05
+
+
+def test_noise_maps_carry_what_codes_cannot(networks: Networks) -> None:
+    generator = copy.deepcopy(networks.generator)
+    for layer in generator.synthesis.layers():
+        layer.noise_strength.fill_(0.5)
+    codes = networks.codes(2)
+    images = generator.synthesis(codes)[0] + 0.3 * torch.randn(2, 3, 16, 16, generator=torch.Generator().manual_seed(1))
+    plain = refine_codes(generator, networks.distance, images, codes, InversionSettings(steps=80))
+    found = refine_codes(generator, networks.distance, images, codes, InversionSettings(steps=80, noise=1e-3))
+    assert plain.noise is None
+    assert (found.loss < plain.loss).all()
+    for level in found.noise:
+        assert len(level) == 2
+        assert level.mean(dim=(2, 3)).abs().max() < 1e-5
+        assert torch.allclose(level.square().mean(dim=(2, 3)), torch.ones(2, 1), atol=1e-4)
+    alone = refine_codes(generator, networks.distance, images[1:], codes[1:], InversionSettings(steps=4, noise=0.01))
+    both = refine_codes(generator, networks.distance, images, codes, InversionSettings(steps=4, noise=0.01))
+    assert torch.allclose(alone.noise[-1][0], both.noise[-1][1], atol=1e-4)
+
+
+def test_tuning_draws_the_picture_and_leaves_the_original(networks: Networks) -> None:
+    codes = networks.codes(1)
+    images = networks.generator.synthesis(networks.codes(1, seed=4))[0]
+    state = {k: v.clone() for k, v in networks.generator.state_dict().items()}
+    tuned = tune_generator(networks.generator, networks.distance, images, codes, TuningSettings(steps=60, lr=3e-3),
+                           rng=torch.Generator().manual_seed(0))
+    before, after = ((g.synthesis(codes)[0] - images).square().mean() for g in (networks.generator, tuned))
+    assert after < 0.3 * before
+    assert all(torch.equal(v, state[k]) for k, v in networks.generator.state_dict().items())
+    assert not any(p.requires_grad for p in tuned.parameters())
+    held = tune_generator(networks.generator, networks.distance, images, codes,
+                          TuningSettings(steps=60, lr=3e-3, locality=100.0), rng=torch.Generator().manual_seed(0))
+    near = neighbour(networks.generator, codes, 2.0, torch.Generator().manual_seed(9))
+    assert (near - codes).norm() == pytest.approx(2.0, rel=1e-4)
+    free, local = ((g.synthesis(near)[0] - networks.generator.synthesis(near)[0]).square().mean() for g in (tuned, held))
+    assert local < free

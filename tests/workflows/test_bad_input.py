@@ -10,7 +10,7 @@ import pytest
 import torch
 from latent_atelier.demo.models import FILES, load_demo
 from latent_atelier.headless.cli import main
-from latent_atelier.nodes.editgan import OptimiseEditVector
+from latent_atelier.nodes.editing import OptimiseEditVector
 from latent_atelier.pipelines.editgan.latents import WPlus
 from latent_atelier.pipelines.editgan.vectors import EditVector, save_vector
 from latent_atelier.pipelines.errors import LabelSetMismatchError
