@@ -5,13 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from .scenes import Car, render
 
 IMAGES = Path(__file__).parent / "images"
 SEED, COUNT, SIZE = 4242, 4, 256
 WHEEL_RADIUS = 0.105
+STREET_SEED, STREET_SIZE, STREET_BOX = 77, (512, 320), (140, 40, SIZE)
 
 
 def shipped_cars() -> list[Car]:
@@ -20,9 +21,30 @@ def shipped_cars() -> list[Car]:
     return [Car.sample(rng).replace(wheel_radius=WHEEL_RADIUS) for _ in range(COUNT)]
 
 
+def street() -> Image.Image:
+    """A wider scene about the car at STREET_BOX, with things around it that the demo generator has never seen."""
+    rng = np.random.default_rng(STREET_SEED)
+    car, _ = render(Car.sample(rng).replace(wheel_radius=WHEEL_RADIUS), SIZE)
+    x, y, _ = STREET_BOX
+    width, height = STREET_SIZE
+    scene = np.pad(car, ((y, height - y - SIZE), (x, width - x - SIZE), (0, 0)), mode="edge")
+    grain = rng.normal(0, 3, scene.shape[:2])[:, :, None]
+    finer = Image.fromarray((scene + grain).clip(0, 255).astype(np.uint8)).resize((2 * width, 2 * height))
+    draw = ImageDraw.Draw(finer)
+    draw.ellipse((40, 30, 110, 100), fill=(255, 236, 150))
+    ground = 2 * (y + SIZE) - 150
+    for left in (120, 2 * width - 90):
+        draw.rectangle((left, ground - 230, left + 10, ground), fill=(70, 72, 80))
+        draw.ellipse((left - 14, ground - 262, left + 24, ground - 224), fill=(250, 240, 200), outline=(70, 72, 80), width=3)
+    for left in range(0, 2 * width, 120):
+        draw.rectangle((left, 2 * height - 46, left + 64, 2 * height - 38), fill=(235, 232, 220))
+    return finer.resize((width, height), Image.Resampling.LANCZOS)
+
+
 def main() -> None:
-    """Write toy_car_1.png and so on."""
+    """Write toy_car_1.png and so on, and toy_street.png."""
     IMAGES.mkdir(exist_ok=True)
+    street().save(IMAGES / "toy_street.png", optimize=True)
     for number, car in enumerate(shipped_cars(), start=1):
         Image.fromarray(render(car, SIZE)[0]).save(IMAGES / f"toy_car_{number}.png", optimize=True)
 

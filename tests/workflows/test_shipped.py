@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from latent_atelier.demo.make_images import shipped_cars
-from latent_atelier.demo.scenes import render
+from latent_atelier.demo.make_images import STREET_BOX, STREET_SEED, WHEEL_RADIUS, shipped_cars, street
+from latent_atelier.demo.scenes import TYRE, Car, render
 from latent_atelier.headless.cli import main
 from latent_atelier.pipelines.editgan.vectors import load_vector
 from latent_atelier.pipelines.sheets import CAPTION, MARGIN
@@ -120,3 +120,29 @@ def test_same_picture_whatever_the_threads(outputs: dict[str, Path], tmp_path: P
         torch.set_num_threads(before)
     name = Path("edit_car") / "edited_00001_.png"
     assert np.abs(picture(tmp_path / name) - picture(again / name)).max() <= 2 / 255 + 1e-9
+
+
+def test_refine_vector_keeps_the_wheels_and_mends_the_rest(outputs: dict[str, Path]) -> None:
+    folder = outputs["refine_vector"] / "refine_vector"
+    before, bare = cells(folder / "unrefined_00001_.png", 3, 1)[0, :2]
+    refined = cells(folder / "refined_00001_.png", 3, 1)[0, 1]
+    where, larger = ring(2), truth(2, 1.3)
+    assert ((refined - larger) ** 2)[where].mean() < 0.6 * ((before - larger) ** 2)[where].mean()
+    far = np.ones((SIZE, SIZE), bool)
+    far[30:62] = False
+    assert ((refined - before) ** 2)[far].mean() < 0.6 * ((bare - before) ** 2)[far].mean()
+
+
+def test_edit_photograph_changes_the_wheels_and_nothing_else(outputs: dict[str, Path]) -> None:
+    edited = picture(outputs["edit_photograph"] / "edit_photograph" / "photograph_00001_.png")
+    before = np.asarray(street().convert("RGB"), dtype=np.float64) / 255
+    x, y, size = STREET_BOX
+    inside = np.zeros(before.shape[:2], bool)
+    inside[y + size // 3:y + size, x:x + size] = True
+    assert np.abs(edited - before)[~inside].max() <= 1 / 255 + 1e-9  # one step of rounding to eight bits
+    car = Car.sample(np.random.default_rng(STREET_SEED)).replace(wheel_radius=WHEEL_RADIUS)
+    larger, same = (render(car.replace(wheel_scale=scale), size)[1] == TYRE for scale in (1.3, 1.0))
+    grown = np.zeros_like(inside)
+    grown[y:y + size, x:x + size] = larger & ~same
+    below = grown & (np.arange(len(grown))[:, None] > y + 0.72 * size)  # where the ground was
+    assert edited[below].mean() < 0.6 * before[below].mean()
