@@ -9,15 +9,15 @@ from ..runtime.model_cache import ModelHandle, load_model
 from .sockets import EncoderSocket, GeneratorSocket, PerceptualSocket, SegmenterSocket
 
 FAMILIES = {"generator": "stylegan2", "encoder": "encoders", "segmenter": "label_branches", "perceptual": "perceptual"}
-ARCHITECTURES = {"generator": "stylegan2-generator", "encoder": "editgan-encoder", "segmenter": "editgan-segmenter",
-                 "perceptual": "stylegan2-discriminator"}
+ARCHITECTURES = {"generator": ("stylegan2-generator",), "encoder": ("editgan-encoder",), "segmenter": ("editgan-segmenter",),
+                 "perceptual": ("stylegan2-discriminator", "lpips")}
 
 
 def _load(role: str, name: str) -> ModelHandle:
     handle = load_model(host.model_path(FAMILIES[role], name), differentiable=True)
-    if handle.architecture != ARCHITECTURES[role]:
-        raise AtelierError(f"'{name}' is a {handle.architecture}, but the {role} input needs a {ARCHITECTURES[role]}; "
-                           f"choose another file.")
+    if handle.architecture not in ARCHITECTURES[role]:
+        raise AtelierError(f"'{name}' is a {handle.architecture}, but the {role} input needs a "
+                           f"{' or '.join(ARCHITECTURES[role])}; choose another file.")
     return handle
 
 

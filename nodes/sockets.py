@@ -13,7 +13,8 @@ from ..pipelines.editgan.encoder import Encoder
 from ..pipelines.editgan.latents import WPlus
 from ..pipelines.editgan.segmentation import Segmenter
 from ..pipelines.errors import InvalidInputError
-from ..pipelines.perceptual import DiscriminatorDistance
+from ..pipelines.lpips_network import LPIPS
+from ..pipelines.perceptual import DiscriminatorDistance, PerceptualLoss
 from ..pipelines.stylegan2.discriminator import Discriminator
 from ..pipelines.stylegan2.generator import Generator, Noise
 from ..runtime.host import io
@@ -57,9 +58,10 @@ def acquire_segmenter(handle: ModelHandle) -> Segmenter:
     return _acquire(handle, Segmenter, "segmenter")
 
 
-def acquire_perceptual(handle: ModelHandle) -> DiscriminatorDistance:
+def acquire_perceptual(handle: ModelHandle) -> PerceptualLoss:
     """The perceptual distance behind a socket, on its device."""
-    return DiscriminatorDistance(_acquire(handle, Discriminator, "perceptual"))
+    module = handle.acquire()
+    return module if isinstance(module, LPIPS) else DiscriminatorDistance(_acquire(handle, Discriminator, "perceptual"))
 
 
 def acquire_identity(handle: ModelHandle) -> Embed:

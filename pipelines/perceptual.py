@@ -23,6 +23,10 @@ class PerceptualLoss(Protocol):
         """Distance of two encoded batches, [B], zero for equal pictures."""
         ...
 
+    def __call__(self, a: Tensor, b: Tensor) -> Tensor:
+        """Distance [B] of two batches of images."""
+        ...
+
 
 def unit_normalize(x: Tensor, eps: float = 1e-10) -> Tensor:
     """x [B,C,H,W] with unit length over the channels. eps under the root keeps the gradient finite at zero."""

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from latent_atelier.checkpoints.rosinality import from_rosinality
-from latent_atelier.pipelines.editgan.editing import EditLoss, EditSettings, dilate, edit_region
+from latent_atelier.pipelines.editgan.editing import (
+    OFFICIAL,
+    EditLoss,
+    EditSettings,
+    dilate,
+    edit_region,
+    optimise_edit,
+)
 from latent_atelier.pipelines.editgan.segmentation import Pixels, PixelSampler, Segmenter
 from latent_atelier.pipelines.stylegan2.generator import Generator
+from lpips_fixture import load_lpips
 
 CASES = [("small", 8), ("large", 34)]
 
@@ -52,6 +62,44 @@ def test_regions(fixture) -> None:
         assert torch.equal(dilate(painted, pixels), t[f"roi_dil{pixels}"][None].bool())
         assert torch.equal(edit_region(before, after, f.facts["Q_edit"], dilation=pixels),
                            t[f"roi_classes_dil{pixels}"][None].bool())
+
+
+def editing_task(fixture, request, net: str, dilation: int, settings: EditSettings, **terms) -> tuple[EditLoss, dict]:
+    if net == "alex" and "committed" in request.node.name:
+        pytest.skip("the compact copy leaves the larger backbone out")
+    t = fixture("editgan_losses").tensors
+    generator, segmenter = networks(fixture, "small", 8)
+    region = t[f"roi_dil{dilation}"][None].bool()
+    return EditLoss(generator, segmenter, load_lpips(fixture, net)[0], t["w0"], t["label_edited"][None], region, settings,
+                    **terms), t
+
+
+@pytest.mark.parametrize("net", ["squeeze", "alex"])
+@pytest.mark.parametrize("dilation", [3, 5])
+def test_whole_loss_and_its_gradient(fixture, request: pytest.FixtureRequest, net: str, dilation: int) -> None:
+    loss, t = editing_task(fixture, request, net, dilation, replace(OFFICIAL, encoder=0.0))
+    codes = (t["w0"] + t["dw0"]).requires_grad_(True)
+    total, parts, _ = loss(codes)
+    found = [total, parts["perceptual"], parts["mse"], parts["cross_entropy"]]
+    expected = t[f"B.{net}.dil{dilation}.parts"].tolist()[:4]
+    assert [float(v.detach()) for v in found] == pytest.approx(expected, rel=2e-5)
+    fixture("editgan_losses").match(f"B.{net}.dil{dilation}.grad_dw", torch.autograd.grad(total.sum(), codes)[0], 1e-3)
+
+
+@pytest.mark.parametrize("net", ["squeeze", "alex"])
+@pytest.mark.parametrize("start", ["A", "B"])
+def test_trajectory_of_five_steps(fixture, request: pytest.FixtureRequest, net: str, start: str) -> None:
+    """A: from the codes themselves with the encoder term; B: from an offset without it."""
+    t = fixture("editgan_losses").tensors
+    settings = replace(OFFICIAL, steps=5, encoder=1.0 if start == "A" else 0.0)
+    loss, _ = editing_task(fixture, request, net, 3, settings, encode=lambda images: t["enc_target"])
+    edit = optimise_edit(loss, t["w0"], initial=None if start == "A" else t["dw0"])
+    assert edit.step.tolist() == [5]
+    expected = t[f"{start}.{net}.adam_final_dw"]
+    assert float((edit.delta - expected).abs().max()) < 1e-3
+    assert edit.curve[:5, 0].tolist() == pytest.approx(t[f"{start}.{net}.adam_parts"][:, 0].tolist(), rel=1e-3)
+    if start == "A":
+        assert float((t["w0"] + edit.delta - t[f"A.{net}.official_tool_result"]).abs().max()) < 1e-3
 
 
 class NoDistance:
