@@ -11,8 +11,9 @@ from collections.abc import Sequence
 
 import torch
 from latent_atelier.pipelines.editgan.segmentation import PixelClassifier
+from latent_atelier.pipelines.lpips_network import LPIPS
 from latent_atelier.pipelines.stylegan2.generator import Generator, SynthesisLayer, ToRGB
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 
@@ -69,6 +70,10 @@ class EditGanForm:
         return x if skip is None else x + self.resample(skip, kernel, up=2, pad=(2, 1))
 
     def __call__(self, ws: Tensor) -> Tensor:
+        return self.with_features(ws)[0]
+
+    def with_features(self, ws: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """The picture and the features of the label branch."""
         image: Tensor | None = None
         x, row = self.synthesis.b4.const[None].repeat(len(ws), 1, 1, 1), 0
         features = [x]
@@ -80,7 +85,7 @@ class EditGanForm:
             features.append(x)
             row += block.num_conv
             image = self.rgb(block.torgb, x, ws[:, row], image, block.resample_filter)
-        return image
+        return image, features
 
 
 class AdaForm(EditGanForm):
@@ -122,3 +127,41 @@ def concatenate_then_classify(member: PixelClassifier, features: Sequence[Tensor
     """Every feature map upsampled to the picture, concatenated, classified pixel by pixel: logits [B*H*W,classes]."""
     full = [F.interpolate(f, (size, size), mode="bilinear", align_corners=False) for f in features]
     return member.layers(torch.cat(full, dim=1).permute(0, 2, 3, 1).flatten(0, 2))
+
+
+def lpips_of_both(network: LPIPS, a: Tensor, b: Tensor) -> Tensor:
+    """LPIPS as the package computes it: both pictures go through the backbone at every call. Pictures in -1..1."""
+    levels: list[list[Tensor]] = []
+    for x in ((a - network.shift) / network.scale, (b - network.shift) / network.scale):
+        levels.append([])
+        for part in network.net.children():
+            for layer in part.children():
+                x = layer(x)
+                if isinstance(layer, nn.Conv2d):
+                    x = F.relu(x)
+            levels[-1].append(x / (x.square().sum(dim=1, keepdim=True) + 1e-20).sqrt().add(1e-10))
+    return sum(F.conv2d((x - y) ** 2, head[None, :, None, None]).mean(dim=(2, 3)).sum()
+               for x, y, head in zip(*levels, network.heads(), strict=True))
+
+
+class OfficialEditStep:
+    """The loss of EditGAN's tool: everything upsampled by nearest neighbour and concatenated, then the region's pixels
+    gathered; the kept picture goes through LPIPS again at every step."""
+
+    def __init__(self, form: EditGanForm, members: Sequence[PixelClassifier], lpips: LPIPS, start: Tensor, target: Tensor,
+                 region: Tensor) -> None:
+        self.form, self.members, self.lpips, self.region = form, members, lpips, region
+        self.target = target[region].long()
+        self.outside = (~region)[:, None].float()
+        with torch.no_grad():
+            self.kept = (form(start) + 1) / 2 * self.outside
+
+    def __call__(self, codes: Tensor) -> Tensor:
+        image, features = self.form.with_features(codes)
+        size = image.shape[2]
+        full = torch.cat([F.interpolate(f, (size, size), mode="nearest") for f in features], dim=1)
+        pixels = full[:, :, self.region[0]][0].t()
+        logits = torch.stack([member.layers(pixels) for member in self.members]).mean(dim=0)
+        shown = (image + 1) / 2 * self.outside
+        apart = lpips_of_both(self.lpips, shown * 2 - 1, self.kept * 2 - 1)
+        return 15 * (10 * apart + 5 * F.mse_loss(shown, self.kept)) + F.cross_entropy(logits, self.target)

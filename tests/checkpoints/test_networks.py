@@ -13,6 +13,7 @@ from latent_atelier.checkpoints.errors import LayoutError, MetadataError
 from latent_atelier.checkpoints.registry import ARCHITECTURES, inspect, load_checkpoint, save_checkpoint
 from latent_atelier.pipelines.editgan.encoder import Encoder
 from latent_atelier.pipelines.editgan.segmentation import Segmenter
+from latent_atelier.pipelines.lpips_network import LPIPS
 from latent_atelier.pipelines.stylegan2.discriminator import Discriminator
 from latent_atelier.pipelines.stylegan2.generator import Generator
 from safetensors.torch import load_file, save_file
@@ -42,6 +43,7 @@ CASES: list[Case] = [
     ("editgan-segmenter", Segmenter, SEGMENTER),
     ("editgan-segmenter", Segmenter, SEGMENTER | {"num_classes": 34, "hidden": [256, 128], "members": 1}),
     ("editgan-encoder", Encoder, ENCODER),
+    *(("lpips", LPIPS, {"net": net}) for net in ("alex", "squeeze", "vgg")),
 ]
 ids = [f"{i}-{name}" for i, (name, _, _) in enumerate(CASES)]
 
@@ -72,6 +74,8 @@ def output(module: nn.Module, config: dict[str, object]) -> Tensor:
             return module(randn(2, 9), randn(2, c) if c else None, psi=0.7)
         if isinstance(module, Segmenter):
             return module([randn(2, n, 4 * 2 ** (i // 2), 4 * 2 ** (i // 2)) for i, n in enumerate((12, 12, 10))])
+        if isinstance(module, LPIPS):
+            return module(randn(2, 3, 40, 40), randn(2, 3, 40, 40))
         images = randn(4, 3, size, size)
         return module(images, randn(4, c)) if c else module(images)
 
