@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from ..runtime.host import io
-from . import edit_vectors, editgan, editing, label_maps, models, photographs
+from . import edit_vectors, editgan, editing, label_bridges, label_maps, metrics, models, photographs
 
-NODES: list[type[io.ComfyNode]] = [node for module in (models, editgan, editing, photographs, label_maps, edit_vectors)
+NODES: list[type[io.ComfyNode]] = [node for module in (models, editgan, editing, photographs, label_maps, label_bridges,
+                                                  edit_vectors, metrics)
                                    for node in module.NODES]

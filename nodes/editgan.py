@@ -8,7 +8,7 @@ import torch
 
 from ..checkpoints.registry import save_checkpoint
 from ..pipelines.editgan.inversion import InversionSettings, refine_codes
-from ..pipelines.editgan.latents import WPlus, require_same_generator
+from ..pipelines.editgan.latents import WPlus
 from ..pipelines.editgan.pivotal import TuningSettings, tune_generator
 from ..pipelines.labels import LabelMap
 from ..runtime import host
@@ -43,7 +43,7 @@ class SampleLatents(io.ComfyNode):
                          for i in range(count)])
         codes = network.map(z.to(generator.device), psi=psi)
         return io.NodeOutput(WPlus(codes.float().cpu().contiguous(), generator.fingerprint,
-                                   tuned_from=generator.generator or ""))
+                                   tuned_from=generator.generator or "", generator=generator.name))
 
 
 class EncodeToWPlus(io.ComfyNode):
@@ -100,7 +100,7 @@ class EncodeToWPlus(io.ComfyNode):
         report = "\n".join(f"picture {i + 1}: PSNR {r:.1f} dB, perceptual distance {d:.4f}"
                            for i, (r, d) in enumerate(zip(ratio, apart, strict=True)))
         noise = None if found.noise is None else tuple(level.detach().cpu() for level in found.noise)
-        w_plus = WPlus(found.codes.detach().cpu(), generator.fingerprint, noise, generator.generator or "")
+        w_plus = WPlus(found.codes.detach().cpu(), generator.fingerprint, noise, generator.generator or "", generator.name)
         return io.NodeOutput(w_plus, sockets.network_to_image(drawn), report)
 
 
@@ -120,7 +120,7 @@ class Generate(io.ComfyNode):
 
     @classmethod
     def execute(cls, generator: ModelHandle, segmenter: ModelHandle, w_plus: WPlus) -> io.NodeOutput:
-        require_same_generator(w_plus.fingerprint, generator.fingerprint, "The W+ input")
+        sockets.require_codes_of(w_plus, generator)
         network, branch = sockets.acquire_generator(generator), sockets.acquire_segmenter(segmenter)
         images: list[torch.Tensor] = []
         maps: list[torch.Tensor] = []
@@ -163,7 +163,7 @@ class TuneGenerator(io.ComfyNode):
     @classmethod
     def execute(cls, generator: ModelHandle, perceptual: ModelHandle, w_plus: WPlus, image: torch.Tensor, steps: int,
                 learning_rate: float, locality: float, seed: int, filename_prefix: str) -> io.NodeOutput:
-        require_same_generator(w_plus.fingerprint, generator.fingerprint, "The W+ input")
+        sockets.require_codes_of(w_plus, generator)
         network, distance = sockets.acquire_generator(generator), sockets.acquire_perceptual(perceptual)
         target = host.save_target(filename_prefix, ".safetensors")
         progress = host.Progress(steps)
@@ -179,7 +179,7 @@ class TuneGenerator(io.ComfyNode):
         save_checkpoint(target.path, tuned.cpu(), architecture=generator.architecture, config=generator.config,
                         license=generator.license, generator=origin)
         handle = load_model(target.path)
-        moved = WPlus(w_plus.codes, handle.fingerprint, w_plus.noise, origin)
+        moved = WPlus(w_plus.codes, handle.fingerprint, w_plus.noise, origin, handle.name)
         return io.NodeOutput(handle, moved, sockets.network_to_image(drawn))
 
 

@@ -19,7 +19,7 @@ from ..pipelines.editgan.editing import (
     refinement,
 )
 from ..pipelines.editgan.encoder import as_official
-from ..pipelines.editgan.latents import WPlus, require_same_generator
+from ..pipelines.editgan.latents import WPlus
 from ..pipelines.editgan.state_file import load_state, save_state
 from ..pipelines.editgan.vectors import EditVector, apply_vector
 from ..pipelines.errors import InvalidInputError
@@ -71,7 +71,7 @@ def _vector(edit: Edit, name: str, generator: ModelHandle, labels: list[str], se
     weights = {"outside": settings.rgb, "inside": settings.cross_entropy, "perceptual": settings.perceptual,
                "mse": settings.mse, "encoder": settings.encoder, "identity": settings.identity}
     return EditVector(edit.delta.detach().mean(dim=0).cpu(), name=name, fingerprint=generator.fingerprint,
-                      edit_type=edit_type, labels=tuple(labels),
+                      generator=generator.name, edit_type=edit_type, labels=tuple(labels),
                       provenance={"pictures": len(edit.delta), "steps": edit.state.step, "learning_rate": settings.lr,
                                   "dilation": dilation, "weights": weights, "loss": float(edit.loss.mean())})
 
@@ -135,7 +135,7 @@ class OptimiseEditVector(io.ComfyNode):
                 last_row: int, preset: str = "fixed", encoder_weight: float = 0.0, identity_weight: float = 0.0,
                 patience: int = 0, encoder: ModelHandle | None = None, identity: ModelHandle | None = None,
                 state: EditState | None = None) -> io.NodeOutput:
-        require_same_generator(w_plus.fingerprint, generator.fingerprint, "The W+ input")
+        sockets.require_codes_of(w_plus, generator)
         require_same_labels(label_map.labels, segmenter.require_labels(), "Optimise Edit Vector")
         network, branch = sockets.acquire_generator(generator), sockets.acquire_segmenter(segmenter)
         distance = sockets.acquire_perceptual(perceptual)
@@ -214,7 +214,7 @@ class RefineEdit(io.ComfyNode):
                 edit_vector: EditVector, strength: float, edited_labels: str, steps: int, learning_rate: float,
                 dilation: int, outside_weight: float, inside_weight: float, perceptual_weight: float, mse_weight: float,
                 identity_weight: float, identity: ModelHandle | None = None) -> io.NodeOutput:
-        require_same_generator(w_plus.fingerprint, generator.fingerprint, "The W+ input")
+        sockets.require_codes_of(w_plus, generator)
         names = split_names(edited_labels) or list(edit_vector.labels)
         if not names:
             raise InvalidInputError(f"Edit vector '{edit_vector.name}' does not say which parts it edits; name them in "

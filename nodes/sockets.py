@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from ..pipelines.editgan.editing import EditState, Embed
 from ..pipelines.editgan.encoder import Encoder
-from ..pipelines.editgan.latents import WPlus
+from ..pipelines.editgan.latents import WPlus, require_same_generator
 from ..pipelines.editgan.segmentation import Segmenter
 from ..pipelines.errors import InvalidInputError
 from ..pipelines.lpips_network import LPIPS
@@ -76,6 +76,11 @@ def state_on(state: EditState | None, generator: ModelHandle | None) -> EditStat
     return None if state is None else state.to(device)
 
 
+def require_codes_of(w_plus: WPlus, generator: ModelHandle) -> None:
+    """Raise FingerprintMismatchError, with both names, unless the codes belong to the generator."""
+    require_same_generator(w_plus.fingerprint, generator.fingerprint, "The W+ input", w_plus.generator, generator.name)
+
+
 def placed(w_plus: WPlus, generator: ModelHandle) -> tuple[Tensor, Noise]:
     """The codes and the noise of a W+ value on the generator's device; copies, free of the host's inference mode."""
     noise = "const" if w_plus.noise is None else [level.clone().to(generator.device) for level in w_plus.noise]
@@ -98,6 +103,11 @@ def image_to_network(image: Tensor, resolution: int) -> Tensor:
     if side != resolution:
         x = F.interpolate(x, (resolution, resolution), mode="bicubic", antialias=True, align_corners=False)
     return x.clamp(0, 1) * 2 - 1
+
+
+def image_for_features(image: Tensor) -> Tensor:
+    """IMAGE [B,H,W,C] 0..1 -> float32 [B,3,H,W] -1..1 at its own size, for networks that take any."""
+    return image[..., :3].permute(0, 3, 1, 2).float().clamp(0, 1) * 2 - 1
 
 
 def network_to_image(x: Tensor) -> Tensor:

@@ -93,17 +93,17 @@ def _transform(ids: Ids, region: BoolMask, operation: Operation, settings: _Sett
     if operation == "relabel":
         return np.where(region, np.uint8(settings.target), ids)
     if operation == "remove":
-        return _vacate(ids, region, region)
+        return fill_vacated(ids, region, region)
     if operation == "grow":
         return _grow(ids, region, settings.pixels)
     if operation == "shrink":
-        return _vacate(ids, region, _within(~region, region, settings.pixels))
+        return fill_vacated(ids, region, _within(~region, region, settings.pixels))
     painted = _scaled(ids, region, settings) if operation == "scale" else _moved(ids, region, settings.offset)
     covered = painted >= 0
-    return np.where(covered, painted.astype(np.uint8), _vacate(ids, region, region & ~covered))
+    return np.where(covered, painted.astype(np.uint8), fill_vacated(ids, region, region & ~covered))
 
 
-def _vacate(ids: Ids, region: BoolMask, vacated: BoolMask) -> Ids:
+def fill_vacated(ids: Ids, region: BoolMask, vacated: BoolMask) -> Ids:
     """The ids with each vacated pixel of the region filled by the nearest label outside the region."""
     if not vacated.any():
         return ids

@@ -16,13 +16,15 @@ class WPlus:
 
     codes: float32 [B,num_ws,w_dim]. fingerprint: SHA-256 of the generator they belong to. noise: one map
     [1 or B,1,r,r] per synthesis layer, or None for the generator's own. tuned_from: where the generator was tuned on
-    these pictures, the fingerprint of the one it was before, whose edit vectors still fit; else ''.
+    these pictures, the fingerprint of the one it was before, whose edit vectors still fit; else ''. generator: the name
+    of the generator's file.
     """
 
     codes: Tensor
     fingerprint: str
     noise: tuple[Tensor, ...] | None = None
     tuned_from: str = ""
+    generator: str = ""
 
     def __post_init__(self) -> None:
         if self.codes.ndim != 3 or self.codes.dtype != torch.float32:
@@ -45,9 +47,18 @@ class WPlus:
         return replace(self, codes=self.codes[index:index + 1], noise=noise)
 
 
-def require_same_generator(fingerprint: str, generator: str, what: str) -> None:
-    """Raise FingerprintMismatchError unless `what` (with `fingerprint`) belongs to the generator."""
+def named(generator: str, fingerprint: str) -> str:
+    """A generator in words: its file's name, if known, and the first 16 digits of its fingerprint."""
+    short = fingerprint[:16] or "unknown"
+    return f"'{generator}' ({short})" if generator else short
+
+
+def require_same_generator(fingerprint: str, generator: str, what: str, name: str = "", generator_name: str = "") -> None:
+    """Raise FingerprintMismatchError unless `what` (with `fingerprint`) belongs to the generator.
+
+    name, generator_name: of the files of the two generators, where known.
+    """
     if fingerprint != generator:
         raise FingerprintMismatchError(
-            f"{what} belongs to generator {fingerprint[:16]}, but the generator loaded here is {generator[:16]}; "
-            f"load the generator it was made with, or make it again with this one.")
+            f"{what} belongs to generator {named(name, fingerprint)}, but the generator loaded here is "
+            f"{named(generator_name, generator)}; load the generator it was made with, or make it again with this one.")
