@@ -27,6 +27,7 @@ from latent_atelier.pipelines.labels import LabelMap
 from latent_atelier.pipelines.perceptual import DiscriminatorDistance
 from latent_atelier.pipelines.regions import transform_region
 from torch import Tensor
+from vector_rows import composed_rows, refined_rows
 
 HELD_OUT_SEED = 9001
 WHEEL = (TYRE, HUB)
@@ -50,7 +51,7 @@ def line(name: str, values: Tensor, unit: str = "") -> dict[str, float]:
     """Print mean, median and the tenth percentile; return them."""
     values = values.double()
     row = {"mean": float(values.mean()), "median": float(values.median()), "p10": float(values.quantile(0.1))}
-    sys.stdout.write(f"{name:58s} mean {row['mean']:8.4g}  median {row['median']:8.4g}  p10 {row['p10']:8.4g} {unit}\n")
+    sys.stdout.write(f"{name:62s} mean {row['mean']:8.4g}  median {row['median']:8.4g}  p10 {row['p10']:8.4g} {unit}\n")
     return row
 
 
@@ -145,6 +146,9 @@ def main() -> None:
                          f"{change.mean():6.1f} dB\n")
     report["saved vector"] = {"rows": rows, "monotonic share of cars": float(rising)}
     sys.stdout.write(f"  area grows with strength at every step on {100 * rising:.0f} % of the cars\n")
+    sys.stdout.write("\nthe same vector at half strength, refined; and together with a second vector, a larger plate:\n")
+    refined_rows(generator, segmenter, distance, judge, others, vector, table)
+    composed_rows(generator, segmenter, distance, judge, codes[:1], others, vector, table)
     report["seconds"] = time.monotonic() - started
     sys.stdout.write(f"\n{report['seconds']:.0f} s in all, {report['seconds per edit']:.2f} s per edit\n")
     if args.report:

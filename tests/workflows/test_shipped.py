@@ -146,3 +146,12 @@ def test_edit_photograph_changes_the_wheels_and_nothing_else(outputs: dict[str, 
     grown[y:y + size, x:x + size] = larger & ~same
     below = grown & (np.arange(len(grown))[:, None] > y + 0.72 * size)  # where the ground was
     assert edited[below].mean() < 0.6 * before[below].mean()
+
+
+def test_compose_vectors_shows_both_edits(outputs: dict[str, Path]) -> None:
+    strip = cells(outputs["compose_vectors"] / "compose_vectors" / "sheet_00001_.png", 3, 1)[0]
+    tyres = [(shown.max(axis=2) < 0.2).sum() for shown in strip]
+    plate = [(shown[30:50, 20:44].min(axis=2) > 0.75).sum() for shown in strip]
+    assert tyres[0] < tyres[1] < tyres[2]
+    assert tyres[2] > 1.3 * tyres[0]
+    assert plate[2] > 1.3 * plate[0]
