@@ -206,3 +206,26 @@ class Segmenter(nn.Module):
                   upsampling: Upsampling = "bilinear") -> Tensor:
         """Label ids uint8 [B,H,W]."""
         return self(features, size, upsampling).argmax(dim=1).to(torch.uint8)
+
+
+def disagreement(segmenter: Segmenter, features: Sequence[Tensor], size: tuple[int, int] | None = None) -> Tensor:
+    """How much the members disagree at each pixel, float32 [B,H,W], 0..ln(members).
+
+    The Jensen-Shannon divergence of their label distributions, in nats: the entropy of the mean minus the mean of the
+    entropies (DatasetGAN, section 3.3; Beluch et al. 2018). Members run one after another.
+    """
+    size = size or (int(features[-1].shape[2]), int(features[-1].shape[3]))
+    mean: Tensor | None = None
+    within: Tensor | None = None
+    members = segmenter.classifiers()
+    for member in members:
+        log_p = F.log_softmax(member(features, size, "bilinear"), dim=1)
+        p = log_p.exp()
+        entropy = -(p * log_p).sum(dim=1)
+        mean = p if mean is None else mean.add_(p)
+        within = entropy if within is None else within.add_(entropy)
+    if mean is None or within is None:
+        raise InvalidInputError("This label branch has no members.")
+    mean = mean.div_(len(members))
+    between = -(mean * mean.clamp(min=torch.finfo(mean.dtype).tiny).log()).sum(dim=1)
+    return (between - within / len(members)).clamp_(min=0)
