@@ -10,6 +10,7 @@ from torch.nn import functional as F
 from ..pipelines.editgan.encoder import Encoder
 from ..pipelines.editgan.segmentation import Segmenter
 from ..pipelines.errors import InvalidInputError
+from ..pipelines.labels import LabelMap
 from ..pipelines.perceptual import DiscriminatorDistance
 from ..pipelines.stylegan2.discriminator import Discriminator
 from ..pipelines.stylegan2.generator import Generator
@@ -72,6 +73,14 @@ def image_to_network(image: Tensor, resolution: int) -> Tensor:
     if side != resolution:
         x = F.interpolate(x, (resolution, resolution), mode="bicubic", antialias=True, align_corners=False)
     return x.clamp(0, 1) * 2 - 1
+
+
+def labels_to_network(label_map: LabelMap, resolution: int) -> LabelMap:
+    """The label map [B,H,W] as the pictures that go through `image_to_network`: centre square, nearest pixel, [B,R,R]."""
+    side = min(label_map.height, label_map.width)
+    top, left = (label_map.height - side) // 2, (label_map.width - side) // 2
+    ids = label_map.ids[:, None, top:top + side, left:left + side].clone()
+    return LabelMap(F.interpolate(ids, (resolution, resolution), mode="nearest-exact")[:, 0], label_map.labels)
 
 
 def network_to_image(x: Tensor) -> Tensor:

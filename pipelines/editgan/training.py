@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -24,6 +24,8 @@ from ..stylegan2.training import AverageGradients
 from ..training.state import State
 from .encoder import Encoder
 from .segmentation import PixelClassifier, Pixels, PixelSampler, Segmenter
+
+PRESETS = ("ours", "official")
 
 
 @dataclass(frozen=True)
@@ -162,6 +164,15 @@ class EncoderTraining:
         return cls(steps=epochs * epoch, batch=batch, sampled=2, lr=3e-5, betas=(0.9, 0.999), warmup=0, falling=False,
                    latent=5.0, perceptual=10.0, mse=1.0, psi=0.7, mixing=False, whitened=False, separate=True,
                    real_after=6 * epoch, ema_steps=0)
+
+    @classmethod
+    def preset(cls, name: str, pictures: int, *, batch: int = 8, steps: int | None = None) -> EncoderTraining:
+        """'ours' or 'official', for a set of so many pictures; steps None takes the preset's own length."""
+        if name not in PRESETS:
+            raise InvalidInputError(f"There is no preset '{name}' for the training of an encoder; there are "
+                                    f"{' and '.join(PRESETS)}.")
+        settings = cls.official(pictures, batch=batch) if name == "official" else cls(batch=batch)
+        return settings if steps is None else replace(settings, steps=steps)
 
 
 class EncoderTrainer:

@@ -83,7 +83,7 @@ def test_states_of_others_and_damaged_ones_are_refused(tmp_path: Path) -> None:
     save_state(path, {"x": torch.ones(4)}, {"batch": 8, "lr": 0.1})
     with pytest.raises(TrainingStateError, match=r"begun with batch 8, asked for is 16; use the same settings"):
         load_state(path, {"batch": 16, "lr": 0.1})
-    with pytest.raises(TrainingStateError, match="begun with lr 0.1, asked for is None"):
+    with pytest.raises(TrainingStateError, match=r"begun with lr 0\.1, asked for is None"):
         load_state(path, {"batch": 8})
     whole = path.read_bytes()
     for cut in (0, 5, len(whole) // 2, len(whole) - 1):

@@ -157,7 +157,7 @@ def test_the_encoder_learns(networks: Networks, tmp_path: Path, official: bool) 
                   tmp_path)
     losses = rows(tmp_path)
     first, last = losses[:10], losses[-10:]
-    factor = {"latent": 0.7, "mse_real": 0.7}
+    factor = {"latent": 0.4, "mse_real": 0.4}
     for name, bound in factor.items():
         assert np.mean([r[name] for r in last]) < bound * np.mean([r[name] for r in first]), name
 
@@ -194,7 +194,7 @@ def test_the_label_branch_learns(networks: Networks, tmp_path: Path) -> None:
     _, truth = annotated(networks)
     assert (found.predicted.ids == truth.ids).float().mean() > 0.8
     assert found.disagreement.shape == (5, 16, 16)
-    assert 0 <= float(found.disagreement.min())
+    assert float(found.disagreement.min()) >= 0
     assert float(found.disagreement.max()) <= math.log(2) + 1e-6
     assert found.codes.shape == (5, networks.generator.num_ws, 8)
     assert not found.segmenter.training
