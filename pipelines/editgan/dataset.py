@@ -25,7 +25,7 @@ from ..label_png import to_png
 from ..labels import LabelMap, LabelSet
 from ..steps import OnStep, StepInfo, ignore
 from ..stylegan2.generator import Generator
-from .segmentation import Segmenter, disagreement
+from .segmentation import Segmenter, vote
 
 FORMAT = "atelier-dataset:1"
 INDEX, COCO, SCORES = "dataset.json", "coco.json", ".scores.jsonl"
@@ -89,8 +89,8 @@ def draw_sample(generator: Generator, segmenter: Segmenter, labels: LabelSet, nu
     rng = torch.Generator().manual_seed((settings.seed + number) % 2**63)
     z = torch.randn(1, generator.z_dim, generator=rng).to(generator.mapping.w_avg.device)
     image, features = generator.synthesis(generator.map(z, psi=settings.psi))
-    differing = disagreement(segmenter, features)
-    return Sample(image.cpu(), LabelMap(segmenter.label_ids(features).cpu(), labels),
+    logits, differing = vote(segmenter, features)
+    return Sample(image.cpu(), LabelMap(logits.argmax(dim=1).to(torch.uint8).cpu(), labels),
                   float(uncertainty(differing, settings.worst_pixels)[0]))
 
 

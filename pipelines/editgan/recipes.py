@@ -21,7 +21,7 @@ from ..training.loop import Run, run
 from ..training.state import State, load_state, save_state
 from .encoder import Encoder
 from .inversion import InversionSettings, refine_codes
-from .segmentation import Segmenter, disagreement
+from .segmentation import Segmenter, vote
 from .training import EncoderTrainer, EncoderTraining, SegmenterTrainer, SegmenterTraining
 
 EMBEDDING = "embedding.safetensors"
@@ -169,8 +169,9 @@ def train_label_branch(generator: Generator, perceptual: PerceptualLoss, encoder
         on_step=_shifted(on_step, embedding, total))
     with torch.no_grad():
         parts = [[f[i:i + 1] for f in features] for i in range(len(images))]
-        predicted = torch.cat([segmenter.label_ids(part) for part in parts]).cpu()
-        differing = torch.cat([disagreement(segmenter, part) for part in parts]).cpu()
+        votes = [vote(segmenter, part) for part in parts]
+        predicted = torch.cat([logits.argmax(dim=1) for logits, _ in votes]).to(torch.uint8).cpu()
+        differing = torch.cat([differing for _, differing in votes]).cpu()
         psnr = -10 * ((pictures.clamp(-1, 1) - images) / 2).square().mean(dim=(1, 2, 3)).clamp(min=1e-10).log10()
     return LabelBranch(segmenter, codes.cpu(), pictures.cpu(), psnr.cpu(), LabelMap(predicted, labels.labels), differing)
 
