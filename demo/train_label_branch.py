@@ -9,15 +9,18 @@ from __future__ import annotations
 import argparse
 import logging
 import sys
+from pathlib import Path
 
 import numpy as np
 import torch
 from tqdm import tqdm
 
-from ..pipelines.editgan.inversion import InversionSettings, refine_codes
-from ..pipelines.editgan.training import SegmenterTraining, train_segmenter
+from ..pipelines.editgan.inversion import InversionSettings
+from ..pipelines.editgan.recipes import LabelBranchRecipe, train_label_branch
+from ..pipelines.editgan.training import SegmenterTraining
+from ..pipelines.labels import LabelMap
 from ..pipelines.perceptual import DiscriminatorDistance
-from .models import CAR_LABELS, build_segmenter, load_demo, save_demo
+from .models import CAR_LABELS, load_demo, save_demo
 from .scenes import Car, render_batch
 from .workers import to_network
 
@@ -34,32 +37,23 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--members", type=int, default=5)
     parser.add_argument("--steps", type=int, default=1500, help="updates of each member")
+    parser.add_argument("--out", type=Path, default=Path("runs/label_branch"), help="folder for checkpoint and curves")
     args = parser.parse_args()
-    checkpoint = load_demo("stylegan2-generator")
+    checkpoint, encoder = load_demo("stylegan2-generator"), load_demo("editgan-encoder")
     generator = checkpoint.module
     distance = DiscriminatorDistance(load_demo("stylegan2-discriminator").module)
-    encoder = load_demo("editgan-encoder").module
-
     rng = np.random.default_rng(ANNOTATED_SEED)
-    pictures, labels = render_batch([Car.sample(rng) for _ in range(ANNOTATED)], generator.resolution)
-    images = to_network(pictures)
-    with tqdm(total=INVERSION.steps, file=sys.stderr, desc="embed") as bar, torch.no_grad():
-        start = encoder(images)
-        with torch.enable_grad():
-            codes = refine_codes(generator, distance, images, start, INVERSION, on_step=lambda _: bar.update() or None)
-        shown, features = generator.synthesis(codes.codes)
-    psnr = -10 * ((shown - images) / 2).square().mean(dim=(1, 2, 3)).log10()
-    log.info("embedded %d pictures, PSNR %.1f dB (worst %.1f)", ANNOTATED, float(psnr.mean()), float(psnr.min()))
-
-    segmenter = build_segmenter(generator, args.members)
-    rngs = [torch.Generator().manual_seed(i) for i in range(args.members)]
-    settings = SegmenterTraining(steps=args.steps)
-    with tqdm(total=args.steps * args.members, file=sys.stderr, desc="train") as bar:
-        train_segmenter(segmenter, [f.clone() for f in features], torch.from_numpy(labels), settings, rngs=rngs,
-                        on_step=lambda _: bar.update() or None)
-    agreement = (segmenter.label_ids(features) == torch.from_numpy(labels)).float().mean()
+    pictures, ids = render_batch([Car.sample(rng) for _ in range(ANNOTATED)], generator.resolution)
+    labels = LabelMap(torch.from_numpy(ids), CAR_LABELS)
+    recipe = LabelBranchRecipe(members=args.members, embedding=INVERSION, training=SegmenterTraining(steps=args.steps))
+    with tqdm(total=recipe.steps(ANNOTATED), file=sys.stderr) as bar:
+        found = train_label_branch(generator, distance, encoder.module, to_network(pictures), labels, recipe, args.out,
+                                   identity={"generator": checkpoint.fingerprint, "encoder": encoder.fingerprint},
+                                   on_step=lambda info: bar.update(info.step - bar.n) and None)
+    log.info("embedded %d pictures, PSNR %.1f dB (worst %.1f)", ANNOTATED, float(found.psnr.mean()), float(found.psnr.min()))
+    agreement = (found.predicted.ids == labels.ids).float().mean()
     log.info("pixels of the 16 pictures labelled as annotated: %.1f %%", 100 * float(agreement))
-    save_demo("editgan-segmenter", segmenter, labels=CAR_LABELS, generator=checkpoint.fingerprint,
+    save_demo("editgan-segmenter", found.segmenter, labels=CAR_LABELS, generator=checkpoint.fingerprint,
               config={"feature_channels": list(generator.feature_channels())})
 
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import json
+import logging
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +17,10 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 from torch import Tensor, nn
 
+from ..pipelines.steps import StepInfo
 from .scenes import Car, render_batch
+
+log = logging.getLogger(__name__)
 
 RESOLUTION = 64
 TRAINING_SEED = 1
@@ -47,6 +53,29 @@ def join(rank: int, args: argparse.Namespace) -> Callable[[Iterable[nn.Parameter
     store = dist.FileStore(str(args.out / f"store-{args.run}"), args.workers)
     dist.init_process_group("gloo", rank=rank, world_size=args.workers, store=store)
     return average_gradients
+
+
+def own_seed(rank: int, args: argparse.Namespace) -> int:
+    """Of this process's random streams: the first process repeats itself, the others draw anew whenever they start."""
+    return 0 if rank == 0 else 1000 * (args.run % 10**6) + 2 * rank
+
+
+def identity(training: str, args: argparse.Namespace) -> dict[str, Any]:
+    """The arguments that must stay the same to go on with a checkpoint."""
+    own = ("out", "run", "save_minutes")
+    return {"training": training, **{name: value for name, value in vars(args).items() if name not in own}}
+
+
+class Report:
+    """Writes every fiftieth step to the log."""
+
+    def __init__(self) -> None:
+        self._started = time.monotonic()
+
+    def __call__(self, info: StepInfo) -> None:
+        if info.step % 50 == 0 or info.step == info.total:
+            losses = {name: round(value, 5) for name, value in info.losses.items()}
+            log.info("%s", json.dumps({"step": info.step, "seconds": round(time.monotonic() - self._started), **losses}))
 
 
 def average_gradients(parameters: Iterable[nn.Parameter]) -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from ..pipelines.errors import AtelierError
 from .exit_codes import CANCELLED, DONE, FAILED, WRONG_INPUT
+from .train_options import add_train_commands
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -53,6 +54,7 @@ def _parser() -> argparse.ArgumentParser:
     api.set_defaults(command=_api)
     nodes = commands.add_parser("nodes", help="describe every node as JSON, as the host's /object_info does")
     nodes.set_defaults(command=_nodes)
+    add_train_commands(commands)
     doctor = commands.add_parser("doctor", help="check that this installation is complete")
     doctor.set_defaults(command=_doctor)
     return parser

@@ -13,6 +13,7 @@ from ..pipelines.editgan.encoder import Encoder
 from ..pipelines.editgan.latents import WPlus, require_same_generator
 from ..pipelines.editgan.segmentation import Segmenter
 from ..pipelines.errors import InvalidInputError
+from ..pipelines.labels import LabelMap
 from ..pipelines.lpips_network import LPIPS
 from ..pipelines.perceptual import DiscriminatorDistance, PerceptualLoss
 from ..pipelines.stylegan2.discriminator import Discriminator
@@ -108,6 +109,14 @@ def image_to_network(image: Tensor, resolution: int) -> Tensor:
 def image_for_features(image: Tensor) -> Tensor:
     """IMAGE [B,H,W,C] 0..1 -> float32 [B,3,H,W] -1..1 at its own size, for networks that take any."""
     return image[..., :3].permute(0, 3, 1, 2).float().clamp(0, 1) * 2 - 1
+
+
+def labels_to_network(label_map: LabelMap, resolution: int) -> LabelMap:
+    """The label map [B,H,W] as the pictures that go through `image_to_network`: centre square, nearest pixel, [B,R,R]."""
+    side = min(label_map.height, label_map.width)
+    top, left = (label_map.height - side) // 2, (label_map.width - side) // 2
+    ids = label_map.ids[:, None, top:top + side, left:left + side].clone()
+    return LabelMap(F.interpolate(ids, (resolution, resolution), mode="nearest-exact")[:, 0], label_map.labels)
 
 
 def network_to_image(x: Tensor) -> Tensor:

@@ -15,3 +15,11 @@ class FingerprintMismatchError(AtelierError, ValueError):
 
 class LabelSetMismatchError(AtelierError, ValueError):
     """Two label maps, or a label map and a network, name different parts."""
+
+
+class TrainingStateError(AtelierError, ValueError):
+    """A folder holds the state of another training, or a damaged one."""
+
+
+class UnwritableFileError(AtelierError, OSError):
+    """The disk does not take a file."""

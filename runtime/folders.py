@@ -69,6 +69,55 @@ def model_path(family: str, name: str) -> Path:
                             f"those there are: {have}.")
 
 
+def model_target(family: str, name: str) -> Path:
+    """Where a model of that name is saved: the user's first folder of the family, never the shipped one.
+
+    The suffix is added. Raises InvalidInputError for a name that leads out of the folder, or without such a folder.
+    """
+    if EMBEDDED:
+        context = active()
+        own = [] if context is None else [folder / "atelier" / family for folder in context.folders.models]
+    else:
+        own = [Path(folder) for folder in _host_folders().get_folder_paths(_kind(family)) if Path(folder) != SHIPPED / family]
+    if not own:
+        raise InvalidInputError(f"There is no models folder to save '{name}' in; name one with --models.")
+    return contained(own[0], f"{name}.safetensors", "model name")
+
+
+def work_folder(name: str) -> Path:
+    """A folder of that name in the output folder, for what is more than one file. It is not made."""
+    return contained(_output_root(name), name, "folder name")
+
+
+def _output_root(name: str) -> Path:
+    if not EMBEDDED:
+        return Path(_host_folders().get_output_directory())
+    context = active()
+    if context is None:
+        raise InvalidInputError(f"Nothing can be saved as '{name}' outside a run; run the workflow.")
+    return context.folders.output
+
+
+def input_folder(name: str) -> Path:
+    """The folder of that name in an input folder, or in the output folder with ' [output]' behind its name.
+
+    Raises InvalidInputError where there is none.
+    """
+    if name.endswith(" [output]"):
+        roots: Sequence[Path] = [_output_root(name)]
+    elif not EMBEDDED:
+        roots = [Path(_host_folders().get_input_directory())]
+    else:
+        context = active()
+        roots = () if context is None else context.folders.input
+    plain = name.removesuffix(" [output]")
+    found = [path for root in roots if (path := contained(root, plain, "folder name")).is_dir()]
+    if not found:
+        raise InvalidInputError(f"There is no folder '{plain}' in {', '.join(map(str, roots)) or 'the input folder'}; put "
+                                f"the pictures there.")
+    return found[0]
+
+
 def input_files() -> list[str]:
     """Names of the files directly in the input folders, sorted, each once. Embedded host only."""
     context = active()

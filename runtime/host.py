@@ -10,6 +10,7 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib
 import inspect
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -17,16 +18,19 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from .context import Cancelled
+from .context import Cancelled, active
 from .folders import (
     MissingModelError,
     SaveTarget,
     input_files,
+    input_folder,
     input_path,
     model_files,
     model_path,
+    model_target,
     register_folders,
     save_target,
+    work_folder,
 )
 from .identity import EMBEDDED
 from .pictures import preview_images, save_images
@@ -39,8 +43,9 @@ else:
     from comfy_api.latest import ComfyExtension, io
 
 __all__ = ["EMBEDDED", "Cancelled", "ComfyExtension", "MissingModelError", "Progress", "SaveTarget", "autograd",
-           "check_cancel", "input_files", "input_path", "io", "model_files", "model_path", "node_input",
-           "preview_images", "register_folders", "save_images", "save_target", "schema"]
+           "check_cancel", "compute_device", "input_files", "input_folder", "input_path", "io", "model_files", "model_path",
+           "model_target", "node_input", "preview_images", "register_folders", "save_images", "save_target", "schema",
+           "work_folder"]
 
 
 def schema(**fields: Any) -> io.Schema:
@@ -53,6 +58,14 @@ def node_input(io_type: type[Any], id: str, **options: Any) -> io.Input:
     """io_type.Input(id, ...) without the options that the running host does not know."""
     known = inspect.signature(io_type.Input.__init__).parameters
     return io_type.Input(id, **{name: value for name, value in options.items() if name in known})
+
+
+def compute_device() -> torch.device:
+    """Where networks run: the host's device, or that of the headless run."""
+    if not EMBEDDED:
+        return importlib.import_module("comfy.model_management").get_torch_device()
+    context = active()
+    return torch.device("cpu") if context is None else context.device
 
 
 @contextmanager

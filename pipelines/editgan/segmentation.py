@@ -206,3 +206,35 @@ class Segmenter(nn.Module):
                   upsampling: Upsampling = "bilinear") -> Tensor:
         """Label ids uint8 [B,H,W]."""
         return self(features, size, upsampling).argmax(dim=1).to(torch.uint8)
+
+
+def vote(segmenter: Segmenter, features: Sequence[Tensor], size: tuple[int, int] | None = None) -> tuple[Tensor, Tensor]:
+    """What the members say and how far they agree, each run once: mean logits float32 [B,classes,H,W], equal to those of
+    `Segmenter.forward`, and `disagreement` [B,H,W]."""
+    size = size or (int(features[-1].shape[2]), int(features[-1].shape[3]))
+    logits: Tensor | None = None
+    mean: Tensor | None = None
+    within: Tensor | None = None
+    members = segmenter.classifiers()
+    for member in members:
+        answer: Tensor = member(features, size, "bilinear")
+        log_p = F.log_softmax(answer, dim=1)
+        p = log_p.exp()
+        entropy = -(p * log_p).sum(dim=1)
+        logits = answer if logits is None else logits + answer
+        mean = p if mean is None else mean + p
+        within = entropy if within is None else within + entropy
+    if logits is None or mean is None or within is None:
+        raise InvalidInputError("This label branch has no members.")
+    mean = mean / len(members)
+    between = -(mean * mean.clamp(min=torch.finfo(mean.dtype).tiny).log()).sum(dim=1)
+    return logits / len(members), (between - within / len(members)).clamp(min=0)
+
+
+def disagreement(segmenter: Segmenter, features: Sequence[Tensor], size: tuple[int, int] | None = None) -> Tensor:
+    """How much the members disagree at each pixel, float32 [B,H,W], 0..ln(members).
+
+    The Jensen-Shannon divergence of their label distributions, in nats: the entropy of the mean minus the mean of the
+    entropies (DatasetGAN, section 3.3; Beluch et al. 2018). Members run one after another.
+    """
+    return vote(segmenter, features, size)[1]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -57,14 +57,15 @@ class GanTrainer:
 
     def sample_codes(self, batch: int) -> Tensor:
         """W+ codes [batch,num_ws,w_dim] of fresh latents, some mixed from two; keeps track of the average w."""
-        z = torch.randn(2, batch, self.generator.z_dim, generator=self.rng)
+        device = self.generator.mapping.w_avg.device
+        z = torch.randn(2, batch, self.generator.z_dim, generator=self.rng).to(device)
         w = self.generator.mapping(z.flatten(0, 1)).unflatten(0, (2, batch))
         with torch.no_grad():
             self.generator.mapping.w_avg.lerp_(w[0].mean(dim=0), 1 - self.settings.w_avg_beta)
         num_ws = self.generator.num_ws
         cutoff = torch.randint(1, num_ws, (batch, 1), generator=self.rng)
         mixed = torch.rand(batch, 1, generator=self.rng) < self.settings.style_mixing
-        second = mixed & (torch.arange(num_ws)[None] >= cutoff)
+        second = (mixed & (torch.arange(num_ws)[None] >= cutoff)).to(device)
         return torch.where(second[:, :, None], w[1][:, None], w[0][:, None])
 
     def step(self, real: Tensor, *, rate: float = 1.0, joint_batch: int | None = None) -> dict[str, float]:
@@ -125,7 +126,7 @@ class GanTrainer:
         return {"generator": self.generator.state_dict(), "discriminator": self.discriminator.state_dict(),
                 "ema": self.ema.state_dict(), "optimizer_g": self.optimizer_g.state_dict(),
                 "optimizer_d": self.optimizer_d.state_dict(), "rng": self.rng.get_state(), "steps": self.steps,
-                "images": self.images, "settings": asdict(self.settings) | {"dtype": str(self.settings.dtype)}}
+                "images": self.images}
 
     def load_state_dict(self, state: dict[str, Any], *, restore_rng: bool = True) -> None:
         """The inverse of `state_dict`; restore_rng False keeps this process's own random stream."""

@@ -1,0 +1,81 @@
+"""The command line of `atelier train`."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+
+def add_train_commands(commands: Any) -> None:
+    """Add `train stylegan2|encoder|label-branch` to the subcommands."""
+    train = commands.add_parser("train", help="train a generator, an encoder or a label branch", description="Every training "
+                                "writes its checkpoint, curves and samples to --out, and goes on from there when the same "
+                                "command is given again; Ctrl-C stops it after the step at hand.")
+    kinds = train.add_subparsers(required=True, metavar="NETWORK", dest="network")
+
+    gan = _command(kinds, "stylegan2", "a StyleGAN2 from a folder of pictures")
+    _pictures(gan)
+    gan.add_argument("--resolution", type=int, default=256, help="side of the pictures, a power of two (256)")
+    gan.add_argument("--kimg", type=int, default=1000, help="length in thousands of pictures shown (1000)")
+    gan.add_argument("--batch", type=int, default=16, help="pictures per step: 1 to 4, or a multiple of 8 (16)")
+    gan.add_argument("--lr", type=float, default=0.002, help="rate of Adam (0.002)")
+    gan.add_argument("--decay-kimg", type=int, default=0, help="the rate falls to zero over the last so many thousand (0)")
+    gan.add_argument("--r1-gamma", type=float, default=1.0, help="weight of the R1 penalty (1)")
+    gan.add_argument("--ema-images", type=float, default=10_000, help="half-life of the averaged generator (10000)")
+    gan.add_argument("--latent-size", type=int, default=512, help="numbers in z and in a row of W+ (512)")
+    gan.add_argument("--mapping-layers", type=int, default=8, help="layers from z to w (8)")
+    gan.add_argument("--precision", choices=("bfloat16", "float32"), default="bfloat16", help="of the convolutions")
+    _width(gan)
+    gan.add_argument("--sample-every", type=int, default=1000, metavar="STEPS", help="steps between sample grids (1000)")
+
+    encoder = _command(kinds, "encoder", "an encoder for a generator")
+    _networks(encoder)
+    _pictures(encoder)
+    encoder.add_argument("--preset", choices=("ours", "official"), default="ours", help="official: EditGAN's schedule")
+    encoder.add_argument("--steps", type=int, help="updates (ours: 3000, official: 100 epochs)")
+    encoder.add_argument("--batch", type=int, default=8, help="real pictures per step (8)")
+    _width(encoder)
+    encoder.add_argument("--hidden", type=int, default=512, help="width of the last layer but one (512)")
+    encoder.add_argument("--sample-every", type=int, default=500, metavar="STEPS", help="steps between sample grids (500)")
+
+    branch = _command(kinds, "label-branch", "a label branch from annotated pictures")
+    _networks(branch)
+    branch.add_argument("--encoder", metavar="FILE", help="encoder of the generator, for a better start of the embedding")
+    branch.add_argument("--pictures", required=True, metavar="DIR", help="the annotated pictures")
+    branch.add_argument("--labels", required=True, metavar="DIR", help="an indexed PNG per picture, of the same name")
+    branch.add_argument("--label-set", metavar="FILE", help="JSON with names (and colours), for PNGs that name no labels")
+    branch.add_argument("--members", type=int, default=10, help="classifiers of the ensemble (10)")
+    branch.add_argument("--steps", type=int, default=1500, help="updates of each member (1500)")
+    branch.add_argument("--embedding-steps", type=int, default=300, help="optimisation steps of each embedding (300)")
+    branch.add_argument("--min-pixels", type=int, default=0, help="smaller parts of a picture become background (0)")
+
+
+def _command(kinds: Any, name: str, what: str) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = kinds.add_parser(name, help=what, description=f"Train {what}.")
+    parser.add_argument("--out", required=True, metavar="DIR", help="for the network, its checkpoint, curves and samples")
+    parser.add_argument("--seed", type=int, default=0, help="decides everything random (0)")
+    parser.add_argument("--device", choices=("cpu", "cuda"), help="where networks run (default: cuda when there is one)")
+    parser.add_argument("--quiet", action="store_true", help="no progress bar")
+    parser.set_defaults(command=_train)
+    return parser
+
+
+def _networks(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--generator", required=True, metavar="FILE", help="StyleGAN2 generator, .safetensors")
+    parser.add_argument("--perceptual", required=True, metavar="FILE", help="perceptual network, .safetensors")
+
+
+def _pictures(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--pictures", required=True, metavar="DIR", help="pictures; their centre squares are used")
+    parser.add_argument("--mirror", action="store_true", help="show half of the pictures mirrored")
+
+
+def _width(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--channel-base", type=int, default=16384, help="channels at resolution r: this over r (16384)")
+    parser.add_argument("--channel-max", type=int, default=512, help="and at most this (512)")
+
+
+def _train(options: argparse.Namespace) -> int:
+    from .train import run_training
+
+    return run_training(options)
