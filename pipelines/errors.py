@@ -21,5 +21,9 @@ class TrainingStateError(AtelierError, ValueError):
     """A folder holds the state of another training, or a damaged one."""
 
 
+class TrainingDivergedError(AtelierError, ArithmeticError):
+    """A loss became NaN or infinite."""
+
+
 class UnwritableFileError(AtelierError, OSError):
     """The disk does not take a file."""

@@ -40,6 +40,10 @@ class LabelBranchRecipe:
     embedding: InversionSettings = field(default_factory=lambda: InversionSettings(steps=300))
     training: SegmenterTraining = field(default_factory=SegmenterTraining)
 
+    def __post_init__(self) -> None:
+        if self.members < 1:
+            raise InvalidInputError(f"A label branch has at least 1 member, got {self.members}.")
+
     def steps(self, pictures: int) -> int:
         """What on_step counts to: embedding, then training."""
         return -(-pictures // EMBEDDING_BATCH) * self.embedding.steps + self.members * self.training.steps

@@ -38,6 +38,11 @@ class SegmenterTraining:
     lr: float = 1e-3
     balance: float = 0.5
 
+    def __post_init__(self) -> None:
+        if self.steps < 1 or self.pixels < 2:
+            raise InvalidInputError(f"A label branch is trained for at least 1 step of at least 2 pixels, got {self.steps} "
+                                    f"and {self.pixels}.")
+
 
 def initialise_classifier(member: PixelClassifier, rng: torch.Generator) -> None:
     """The official initialisation: weights N(0, 0.02), biases 0."""
@@ -155,6 +160,11 @@ class EncoderTraining:
     separate: bool = False
     real_after: int = 0
     ema_steps: int = 200
+
+    def __post_init__(self) -> None:
+        if self.steps < 1 or self.batch < 1:
+            raise InvalidInputError(f"An encoder is trained for at least 1 step of at least 1 picture, got {self.steps} and "
+                                    f"{self.batch}.")
 
     @classmethod
     def official(cls, pictures: int, *, epochs: int = 100, batch: int = 8) -> EncoderTraining:

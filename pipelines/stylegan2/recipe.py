@@ -43,8 +43,14 @@ class StyleGAN2Recipe:
     gan: GanSettings = field(default_factory=GanSettings)
 
     def __post_init__(self) -> None:
-        if self.batch > 4 and self.batch % 8:
+        if self.batch < 1 or (self.batch > 4 and self.batch % 8):
             raise InvalidInputError(f"The batch of a StyleGAN2 training is 1 to 4, or a multiple of 8, got {self.batch}.")
+        for name in ("images", "z_dim", "w_dim", "mapping_layers", "channel_max"):
+            if getattr(self, name) < 1:
+                raise InvalidInputError(f"The {name} of a StyleGAN2 training is at least 1, got {getattr(self, name)}.")
+        if self.channel_base < self.resolution:
+            raise InvalidInputError(f"The channel_base of a StyleGAN2 is at least its resolution, {self.resolution}, got "
+                                    f"{self.channel_base}.")
 
     @property
     def steps(self) -> int:

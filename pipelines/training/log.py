@@ -49,7 +49,10 @@ class LossLog:
         """One finished step."""
         row = {"step": step, **losses}
         self._rows.append(row)
-        self._file.write(f"{json.dumps(row)}\n")
+        try:
+            self._file.write(f"{json.dumps(row)}\n")
+        except OSError as error:
+            raise UnwritableFileError(f"{self.path.name} could not be written to {self.path.parent}: {error}.") from error
 
     def picture(self) -> Tensor | None:
         """The curves, float [1,H,W,3] 0..1; None before the first step."""

@@ -7,6 +7,7 @@ data. How often a checkpoint is written, who watches and what is drawn changes n
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -16,6 +17,7 @@ from typing import Any, Protocol
 
 from torch import Tensor
 
+from ..errors import TrainingDivergedError
 from ..steps import OnStep, StepInfo, ignore
 from .log import LossLog, grid, save_picture
 from .state import State, load_state, save_state
@@ -72,7 +74,8 @@ def run(job: Job, plan: Run, *, on_step: OnStep = ignore, leader: bool = True) -
 
     on_step: told after every step; whatever it raises ends the training within this step and after a checkpoint. leader:
     of several processes that train together only one writes. Raises TrainingStateError when the folder holds another
-    training, UnwritableFileError when the disk is full; the last checkpoint is whole whatever happens.
+    training, TrainingDivergedError when a loss is not finite, UnwritableFileError when the disk is full; the last
+    checkpoint is whole whatever happens.
     """
     checkpoint = plan.folder / CHECKPOINT
     if checkpoint.is_file():
@@ -93,6 +96,7 @@ def run(job: Job, plan: Run, *, on_step: OnStep = ignore, leader: bool = True) -
 
         while job.steps < plan.total:
             losses = job.step()
+            _require_finite(losses, job.steps, plan)
             log.append(job.steps, losses)
             if plan.sample_every and job.steps % plan.sample_every == 0:
                 _save_samples(job, plan.folder)
@@ -110,6 +114,13 @@ def run(job: Job, plan: Run, *, on_step: OnStep = ignore, leader: bool = True) -
                 saved = time.monotonic()
         save()
     _save_samples(job, plan.folder)
+
+
+def _require_finite(losses: Mapping[str, float], step: int, plan: Run) -> None:
+    for name, value in losses.items():
+        if not math.isfinite(value):
+            raise TrainingDivergedError(f"The training diverged: the loss '{name}' is {value} at step {step} of "
+                                        f"{plan.total}; begin anew in another folder with a lower learning rate.")
 
 
 def _newest(job: Job) -> Tensor:

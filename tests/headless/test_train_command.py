@@ -92,6 +92,9 @@ def test_the_first_interrupt_ends_the_step_at_hand(place: Path) -> None:
 @pytest.mark.parametrize(("arguments", "sentence"), [
     (["stylegan2", "--pictures", "none"], "There is no folder none"),
     (["stylegan2", "--pictures", "pictures", "--batch", "6"], "multiple of 8, got 6"),
+    (["stylegan2", "--pictures", "pictures", "--kimg", "0"], "images of a StyleGAN2 training is at least 1"),
+    (["encoder", "--pictures", "pictures", "--generator", "g.safetensors", "--perceptual", "p.safetensors", "--batch", "0"],
+     "at least 1 step of at least 1 picture"),
     (["stylegan2", "--pictures", "pictures", "--resolution", "20"], "power of two"),
     (["encoder", "--pictures", "pictures", "--generator", "p.safetensors", "--perceptual", "p.safetensors"],
      "p.safetensors is a stylegan2-discriminator, expected a stylegan2-generator"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from latent_atelier.pipelines.errors import InvalidInputError, TrainingStateError
+from latent_atelier.pipelines.errors import InvalidInputError, TrainingDivergedError, TrainingStateError
 from latent_atelier.pipelines.steps import StepInfo
 from latent_atelier.pipelines.training.data import PictureArray, PictureFolder, PictureStream, seeded
 from latent_atelier.pipelines.training.loop import CHECKPOINT, CURVES, LOSSES, Run, run
@@ -124,6 +125,18 @@ def test_a_killed_writer_is_forgiven(tmp_path: Path) -> None:
     run(Walk(), Run(tmp_path, 6))
     run(Walk(), Run(tmp_path / "whole", 6))
     assert (tmp_path / LOSSES).read_text() == (tmp_path / "whole" / LOSSES).read_text()
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_a_diverged_training_stops_and_keeps_its_checkpoint(tmp_path: Path, value: float) -> None:
+    class Diverging(Walk):
+        def step(self) -> dict[str, float]:
+            super().step()
+            return {"distance": value if self.steps == 4 else 1.0}
+
+    with pytest.raises(TrainingDivergedError, match=r"'distance' is (nan|inf) at step 4 of 9; begin anew"):
+        run(Diverging(), Run(tmp_path, 9, save_seconds=0))
+    assert load_state(tmp_path / CHECKPOINT, {})["steps"] == 3
 
 
 def test_a_finished_training_goes_on_when_it_is_lengthened(tmp_path: Path) -> None:
