@@ -27,3 +27,7 @@ class MetadataError(CheckpointError):
 
 class BadTensorError(CheckpointError):
     """A tensor holds NaN or infinity, or has a number type that weights do not have."""
+
+
+class ForbiddenPickleError(CheckpointError):
+    """A pickle names something that no checkpoint needs. Nothing of it was run."""
