@@ -8,6 +8,7 @@ from . import (
     edit_vectors,
     editgan,
     editing,
+    import_checkpoint,
     label_bridges,
     label_maps,
     metrics,
@@ -16,6 +17,7 @@ from . import (
     training,
 )
 
-NODES: list[type[io.ComfyNode]] = [node for module in (models, editgan, editing, photographs, label_maps, label_bridges,
-                                                  edit_vectors, metrics, training, datasets)
-                                   for node in module.NODES]
+NODES: list[type[io.ComfyNode]] = [
+    node for module in (models, import_checkpoint, editgan, editing, photographs, label_maps, label_bridges, edit_vectors,
+                        metrics, training, datasets)
+    for node in module.NODES]
