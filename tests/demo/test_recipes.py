@@ -10,6 +10,8 @@ import pytest
 from latent_atelier.demo import train_encoder, train_gan
 from latent_atelier.pipelines.training.loop import CHECKPOINT, LOSSES
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 GAN = {"batch": 4, "kimg": 0.008, "decay_kimg": 0.004, "lr": 0.002, "r1_gamma": 0.3, "ema_images": 100.0}
 ENCODER = {"batch": 2, "steps": 2}
 

@@ -20,6 +20,8 @@ from latent_atelier.pipelines.training.loop import CHECKPOINT, CURVES, LOSSES
 from PIL import Image
 from tiny import tiny_networks
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 LABELS = LabelSet(("background", "a", "b", "c"), default_palette(4))
 TINY = ["--channel-base", "128", "--channel-max", "8"]
 GAN = ["train", "stylegan2", "--pictures", "pictures", "--resolution", "16", "--kimg", "1", "--batch", "248",
@@ -68,7 +70,7 @@ def test_an_encoder_and_a_label_branch(place: Path, capsys: pytest.CaptureFixtur
 
 def test_the_first_interrupt_ends_the_step_at_hand(place: Path) -> None:
     """And the checkpoint it leaves is gone on with to the network of an uninterrupted training."""
-    environment = dict(os.environ, OMP_NUM_THREADS=str(torch.get_num_threads()))  # sums round as the threads divide them
+    environment = dict(os.environ, OMP_NUM_THREADS="1")
     command = [sys.executable, "-m", "latent_atelier.headless", *GAN]
     command[command.index("--kimg") + 1] = "3"
     first = subprocess.Popen([*command, "--out", "parts"], stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True,

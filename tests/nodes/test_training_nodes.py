@@ -19,6 +19,8 @@ from latent_atelier.runtime.model_cache import ModelHandle, load_model
 from PIL import Image
 from tiny import tiny_networks
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 LABELS = LabelSet(("background", "a", "b", "c"), default_palette(4))
 GAN = {"pictures": "pictures", "name": "g", "resolution": "32", "thousand_images": 1, "batch": 250 - 250 % 8,
        "learning_rate": 0.002, "r1_gamma": 1.0, "mirror": True, "seed": 3, "latent_size": 8, "mapping_layers": 2,

@@ -26,6 +26,8 @@ from tiny import Networks
 from torch import nn
 from torch.nn import functional as F
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 SETTINGS = EditSettings(steps=12, lr=0.05, rgb=0.5)
 
 

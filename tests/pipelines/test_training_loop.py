@@ -18,6 +18,8 @@ from latent_atelier.pipelines.training.loop import CHECKPOINT, CURVES, LOSSES, R
 from latent_atelier.pipelines.training.state import load_state, save_state
 from PIL import Image
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 LEAVES = st.none() | st.booleans() | st.integers(-2**40, 2**40) | st.floats(allow_nan=False) | st.text(max_size=9)
 TENSORS = st.builds(lambda n, kind: torch.arange(n).to(kind).reshape(1, n) if n else torch.tensor(3).to(kind),
                     st.integers(0, 5), st.sampled_from([torch.float32, torch.bfloat16, torch.int64, torch.uint8]))

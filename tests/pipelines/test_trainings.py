@@ -29,6 +29,8 @@ from latent_atelier.pipelines.training.loop import CHECKPOINT, LOSSES
 from tiny import Networks
 from torch import nn
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 LABELS = LabelSet(("background", "a", "b", "c"), default_palette(4))
 GAN = StyleGAN2Recipe(resolution=16, images=96, batch=8, z_dim=8, w_dim=8, mapping_layers=2, channel_base=128,
                       channel_max=12, mirror=True, gan=GanSettings(dtype=torch.float32, r1_interval=4, ema_images=50))
