@@ -76,6 +76,12 @@ class Hints:
             raise MetadataError(f"the option '{key}' is a positive number or null, got {value!r:.40}")
         return float(value)
 
+    def boolean(self, key: str, default: bool) -> bool:
+        value = self.values.get(key, default)
+        if not isinstance(value, bool):
+            raise MetadataError(f"the option '{key}' is true or false, got {value!r:.40}")
+        return value
+
     def integers(self, key: str) -> list[int]:
         """A list of positive integers that only the metadata can tell; MetadataError when absent."""
         value = self.values.get(key)

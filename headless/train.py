@@ -9,18 +9,19 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 from tqdm import tqdm
 
 from ..checkpoints.registry import Checkpoint, load_checkpoint, save_checkpoint
+from ..nodes.models import ARCHITECTURES
 from ..nodes.sockets import labels_to_network
 from ..pipelines.editgan.inversion import InversionSettings
 from ..pipelines.editgan.recipes import EncoderRecipe, LabelBranchRecipe, train_encoder, train_label_branch
+from ..pipelines.editgan.style_encoders import embedder
 from ..pipelines.editgan.training import EncoderTraining, SegmenterTraining
 from ..pipelines.errors import InvalidInputError
 from ..pipelines.label_png import from_png
 from ..pipelines.labels import LabelMap, LabelSet, require_same_labels
-from ..pipelines.perceptual import DiscriminatorDistance
+from ..pipelines.lpips_network import distance_of
 from ..pipelines.steps import StepInfo
 from ..pipelines.stylegan2.recipe import StyleGAN2Recipe, train_stylegan2
 from ..pipelines.stylegan2.training import GanSettings
@@ -98,14 +99,14 @@ def _stylegan2(options: argparse.Namespace, out: Path, device: torch.device, bar
 
 
 def _encoder(options: argparse.Namespace, out: Path, device: torch.device, bar: _Bar) -> list[Path]:
-    generator = _load(options.generator, "stylegan2-generator", device)
-    perceptual = _load(options.perceptual, "stylegan2-discriminator", device)
+    generator = _load(options.generator, "generator", device)
+    perceptual = _load(options.perceptual, "perceptual", device)
     network: Any = generator.module
     pictures = PictureFolder(Path(options.pictures), network.resolution)
     training = EncoderTraining.preset(options.preset, len(pictures), batch=options.batch, steps=options.steps)
     recipe = EncoderRecipe(channel_base=options.channel_base, channel_max=options.channel_max, hidden=options.hidden,
                            mirror=options.mirror, seed=options.seed, training=training)
-    encoder = train_encoder(network, _distance(perceptual.module), pictures, recipe, out, sample_every=options.sample_every,
+    encoder = train_encoder(network, distance_of(perceptual.module), pictures, recipe, out, sample_every=options.sample_every,
                             identity={"generator": generator.fingerprint, "perceptual": perceptual.fingerprint}, on_step=bar)
     path = out / "encoder.safetensors"
     save_checkpoint(path, encoder, architecture="editgan-encoder", generator=generator.fingerprint)
@@ -113,11 +114,11 @@ def _encoder(options: argparse.Namespace, out: Path, device: torch.device, bar: 
 
 
 def _label_branch(options: argparse.Namespace, out: Path, device: torch.device, bar: _Bar) -> list[Path]:
-    generator = _load(options.generator, "stylegan2-generator", device)
-    perceptual = _load(options.perceptual, "stylegan2-discriminator", device)
-    encoder = None if options.encoder is None else _load(options.encoder, "editgan-encoder", device)
+    generator = _load(options.generator, "generator", device)
+    perceptual = _load(options.perceptual, "perceptual", device)
+    encoder = None if options.encoder is None else _load(options.encoder, "encoder", device)
     network: Any = generator.module
-    encode: Any = None if encoder is None else encoder.module
+    encode = None if encoder is None else embedder(encoder.module, network)
     pictures = PictureFolder(Path(options.pictures), network.resolution)
     labels = _read_labels(pictures, Path(options.labels), options.label_set)
     images = to_network(torch.stack([pictures[i] for i in range(len(pictures))])).to(device)
@@ -126,7 +127,7 @@ def _label_branch(options: argparse.Namespace, out: Path, device: torch.device, 
         embedding=InversionSettings(steps=options.embedding_steps), training=SegmenterTraining(steps=options.steps))
     identity = {"generator": generator.fingerprint, "perceptual": perceptual.fingerprint,
                 "encoder": None if encoder is None else encoder.fingerprint}
-    found = train_label_branch(network, _distance(perceptual.module), encode, images, labels, recipe, out, identity=identity,
+    found = train_label_branch(network, distance_of(perceptual.module), encode, images, labels, recipe, out, identity=identity,
                                on_step=bar)
     agreement = (found.predicted.ids == labels.ids).float().mean()
     sys.stderr.write(f"embedding: {found.psnr.mean():.1f} dB (worst {found.psnr.min():.1f}); "
@@ -137,17 +138,12 @@ def _label_branch(options: argparse.Namespace, out: Path, device: torch.device, 
     return [path]
 
 
-def _load(path: str, architecture: str, device: torch.device) -> Checkpoint:
+def _load(path: str, role: str, device: torch.device) -> Checkpoint:
     checkpoint = load_checkpoint(path)
-    if checkpoint.architecture != architecture:
-        raise InvalidInputError(f"{path} is a {checkpoint.architecture}, expected a {architecture}.")
+    if checkpoint.architecture not in ARCHITECTURES[role]:
+        raise InvalidInputError(f"{path} is a {checkpoint.architecture}, expected a {' or '.join(ARCHITECTURES[role])}.")
     checkpoint.module.to(device)
     return checkpoint
-
-
-def _distance(module: nn.Module) -> DiscriminatorDistance:
-    network: Any = module
-    return DiscriminatorDistance(network)
 
 
 def _read_labels(pictures: PictureFolder, folder: Path, label_set: str | None) -> LabelMap:

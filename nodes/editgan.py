@@ -11,11 +11,20 @@ from ..pipelines.editgan.inversion import InversionSettings, refine_codes
 from ..pipelines.editgan.latents import WPlus
 from ..pipelines.editgan.pivotal import TuningSettings, tune_generator
 from ..pipelines.labels import LabelMap
+from ..pipelines.metrics import identity_similarity
 from ..runtime import host
 from ..runtime.host import io
 from ..runtime.model_cache import ModelHandle, load_model
 from . import sockets
-from .sockets import EncoderSocket, GeneratorSocket, LabelMapSocket, PerceptualSocket, SegmenterSocket, WPlusSocket
+from .sockets import (
+    EncoderSocket,
+    GeneratorSocket,
+    IdentitySocket,
+    LabelMapSocket,
+    PerceptualSocket,
+    SegmenterSocket,
+    WPlusSocket,
+)
 
 CATEGORY = "Atelier/EditGAN"
 
@@ -72,20 +81,23 @@ class EncodeToWPlus(io.ComfyNode):
                                                            "the official tool, which uses 1."),
                     host.node_input(io.Float, "noise_weight", default=0.0, min=0.0, max=1e6, step=100.0, optional=True,
                                     advanced=True, tooltip="Above 0 the noise maps are optimised too, and this keeps them "
-                                                           "noise: 1000 holds them close, 100 lets them carry detail.")],
+                                                           "noise: 1000 holds them close, 100 lets them carry detail."),
+                    IdentitySocket.Input("identity", optional=True, tooltip="Face recognition network: the report then says "
+                                                                            "how much the reconstruction is the same person.")],
             outputs=[WPlusSocket.Output("w_plus", tooltip="W+ codes of the pictures."),
                      io.Image.Output("reconstruction", tooltip="What the generator draws from the codes, 0..1."),
-                     io.String.Output("report", tooltip="PSNR in dB and perceptual distance of every reconstruction.")])
+                     io.String.Output("report", tooltip="Of every reconstruction: PSNR in dB, perceptual distance and, with "
+                                                        "an identity network, how alike the faces are.")])
 
     @classmethod
     def execute(cls, image: torch.Tensor, generator: ModelHandle, encoder: ModelHandle, perceptual: ModelHandle,
                 steps: int, learning_rate: float, anchor: float, encoder_weight: float = 0.0,
-                noise_weight: float = 0.0) -> io.NodeOutput:
-        networks = (sockets.acquire_generator(generator), sockets.acquire_encoder(encoder),
-                    sockets.acquire_perceptual(perceptual))
+                noise_weight: float = 0.0, identity: ModelHandle | None = None) -> io.NodeOutput:
+        network, distance = sockets.acquire_generator(generator), sockets.acquire_perceptual(perceptual)
+        encode = sockets.acquire_encoder(encoder, network)
+        identify = None if identity is None else sockets.acquire_identity(identity)
         progress = host.Progress(max(steps, 1))
         with host.autograd():
-            network, encode, distance = networks
             images = sockets.image_to_network(image.clone(), network.resolution).to(generator.device)
             with torch.no_grad():
                 start = encode(images)
@@ -97,11 +109,14 @@ class EncodeToWPlus(io.ComfyNode):
                 apart = cast(list[float], distance(drawn, images).tolist())
                 error = ((drawn.clamp(-1, 1) - images) / 2).square().mean(dim=(1, 2, 3)).clamp(min=1e-10)
                 ratio = cast(list[float], (-10 * error.log10()).tolist())
-        report = "\n".join(f"picture {i + 1}: PSNR {r:.1f} dB, perceptual distance {d:.4f}"
-                           for i, (r, d) in enumerate(zip(ratio, apart, strict=True)))
+                lines = [f"picture {i + 1}: PSNR {r:.1f} dB, perceptual distance {d:.4f}"
+                         for i, (r, d) in enumerate(zip(ratio, apart, strict=True))]
+                if identify is not None:
+                    same = cast(list[float], identity_similarity(identify(drawn.clamp(-1, 1)), identify(images)).tolist())
+                    lines = [f"{line}, identity {value:.3f}" for line, value in zip(lines, same, strict=True)]
         noise = None if found.noise is None else tuple(level.detach().cpu() for level in found.noise)
         w_plus = WPlus(found.codes.detach().cpu(), generator.fingerprint, noise, generator.generator or "", generator.name)
-        return io.NodeOutput(w_plus, sockets.network_to_image(drawn), report)
+        return io.NodeOutput(w_plus, sockets.network_to_image(drawn), "\n".join(lines))
 
 
 class Generate(io.ComfyNode):

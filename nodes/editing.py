@@ -18,7 +18,6 @@ from ..pipelines.editgan.editing import (
     optimise_edit,
     refinement,
 )
-from ..pipelines.editgan.encoder import as_official
 from ..pipelines.editgan.latents import WPlus
 from ..pipelines.editgan.state_file import load_state, save_state
 from ..pipelines.editgan.vectors import EditVector, apply_vector
@@ -139,7 +138,7 @@ class OptimiseEditVector(io.ComfyNode):
         require_same_labels(label_map.labels, segmenter.require_labels(), "Optimise Edit Vector")
         network, branch = sockets.acquire_generator(generator), sockets.acquire_segmenter(segmenter)
         distance = sockets.acquire_perceptual(perceptual)
-        encode = None if encoder is None else sockets.acquire_encoder(encoder)
+        encode = None if encoder is None else sockets.acquire_encoder(encoder, network, official=preset == "official")
         identify = None if identity is None else sockets.acquire_identity(identity)
         settings, names = OFFICIAL, list[str]()
         if preset == "fixed":
@@ -149,7 +148,7 @@ class OptimiseEditVector(io.ComfyNode):
                                identity=identity_weight, patience=patience,
                                rows=_rows(first_row, last_row, network.num_ws))
         elif encode is not None:
-            encode, dilation = as_official(encode), 3
+            dilation = 3
         progress = host.Progress(settings.steps)
         with host.autograd():
             start, noise = sockets.placed(w_plus, generator)

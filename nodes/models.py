@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from ..pipelines.errors import AtelierError, LabelSetMismatchError
 from ..runtime import host
 from ..runtime.host import io
 from ..runtime.model_cache import ModelHandle, load_model
-from .sockets import EncoderSocket, GeneratorSocket, PerceptualSocket, SegmenterSocket
+from .sockets import EncoderSocket, GeneratorSocket, IdentitySocket, PerceptualSocket, SegmenterSocket
 
-FAMILIES = {"generator": "stylegan2", "encoder": "encoders", "segmenter": "label_branches", "perceptual": "perceptual"}
-ARCHITECTURES = {"generator": ("stylegan2-generator",), "encoder": ("editgan-encoder",), "segmenter": ("editgan-segmenter",),
-                 "perceptual": ("stylegan2-discriminator", "lpips")}
+EDITGAN = ("generator", "encoder", "segmenter", "perceptual")
+FAMILIES = {"generator": "stylegan2", "encoder": "encoders", "segmenter": "label_branches", "perceptual": "perceptual",
+            "identity": "identity"}
+ARCHITECTURES = {"generator": ("stylegan2-generator",),
+                 "encoder": ("editgan-encoder", "style-encoder", "editgan-pyramid-encoder"),
+                 "segmenter": ("editgan-segmenter",), "perceptual": ("stylegan2-discriminator", "lpips"),
+                 "identity": ("arcface-ir-se",)}
 
 
 def _load(role: str, name: str) -> ModelHandle:
@@ -28,25 +34,35 @@ def _require_pair(role: str, handle: ModelHandle, generator: ModelHandle) -> Non
             f"{generator.fingerprint[:16]}; choose the {role} that goes with this generator.")
 
 
+def _files(role: str, what: str) -> io.Input:
+    family = FAMILIES[role]
+    return host.node_input(io.Combo, role, options=host.model_files(family),
+                           tooltip=f"{what}. A .safetensors file in models/atelier/{family}.")
+
+
+def _valid(names: Mapping[str, str]) -> bool | str:
+    try:
+        for role, name in names.items():
+            host.model_path(FAMILIES[role], name)
+    except AtelierError as error:
+        return str(error)
+    return True
+
+
 class LoadEditGANModels(io.ComfyNode):
     """Generator, encoder, label branch and perceptual distance, which belong together."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
-        def files(role: str, what: str) -> io.Input:
-            family = FAMILIES[role]
-            return host.node_input(io.Combo, role, options=host.model_files(family),
-                                   tooltip=f"{what}. A .safetensors file in models/atelier/{family}.")
-
         return host.schema(
             node_id="AtelierLoadEditGANModels", display_name="Load EditGAN Models", category="Atelier/Models",
             description="Loads the networks of one EditGAN: a StyleGAN2 generator and what was trained around it. The "
                         "demo models that come with the pack draw 64x64 toy cars.",
             search_aliases=["stylegan", "gan", "editgan"],
-            inputs=[files("generator", "StyleGAN2 generator: turns W+ codes into pictures"),
-                    files("encoder", "Encoder: turns a picture into W+ codes of that generator"),
-                    files("segmenter", "Label branch: predicts the part labels of the generator's pictures"),
-                    files("perceptual", "Network whose features measure how different two pictures look")],
+            inputs=[_files("generator", "StyleGAN2 generator: turns W+ codes into pictures"),
+                    _files("encoder", "Encoder: turns a picture into W+ codes of that generator"),
+                    _files("segmenter", "Label branch: predicts the part labels of the generator's pictures"),
+                    _files("perceptual", "Network whose features measure how different two pictures look")],
             outputs=[GeneratorSocket.Output("generator", tooltip="The generator, with its fingerprint."),
                      EncoderSocket.Output("encoder", tooltip="The encoder to W+."),
                      SegmenterSocket.Output("segmenter", tooltip="The label branch and its label set."),
@@ -54,20 +70,37 @@ class LoadEditGANModels(io.ComfyNode):
 
     @classmethod
     def validate_inputs(cls, generator: str, encoder: str, segmenter: str, perceptual: str) -> bool | str:
-        try:
-            for role, name in zip(FAMILIES, (generator, encoder, segmenter, perceptual), strict=True):
-                host.model_path(FAMILIES[role], name)
-        except AtelierError as error:
-            return str(error)
-        return True
+        return _valid(dict(zip(EDITGAN, (generator, encoder, segmenter, perceptual), strict=True)))
 
     @classmethod
     def execute(cls, generator: str, encoder: str, segmenter: str, perceptual: str) -> io.NodeOutput:
-        names = dict(zip(FAMILIES, (generator, encoder, segmenter, perceptual), strict=True))
+        names = dict(zip(EDITGAN, (generator, encoder, segmenter, perceptual), strict=True))
         loaded = {role: _load(role, name) for role, name in names.items()}
         for role in ("encoder", "segmenter"):
             _require_pair(role, loaded[role], loaded["generator"])
-        return io.NodeOutput(*(loaded[role] for role in FAMILIES))
+        return io.NodeOutput(*(loaded[role] for role in EDITGAN))
 
 
-NODES = [LoadEditGANModels]
+class LoadIdentity(io.ComfyNode):
+    """The recognition network of the identity term."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return host.schema(
+            node_id="AtelierLoadIdentity", display_name="Load Identity Network", category="Atelier/Models",
+            description="Loads a face recognition network (ArcFace IR-SE50), which tells whether two pictures show the same "
+                        "person. None comes with the pack: `atelier weights list` says where it is.",
+            search_aliases=["arcface", "ir_se50"],
+            inputs=[_files("identity", "Face recognition network")],
+            outputs=[IdentitySocket.Output("identity", tooltip="For the identity terms and for Measure Identity.")])
+
+    @classmethod
+    def validate_inputs(cls, identity: str) -> bool | str:
+        return _valid({"identity": identity})
+
+    @classmethod
+    def execute(cls, identity: str) -> io.NodeOutput:
+        return io.NodeOutput(_load("identity", identity))
+
+
+NODES = [LoadEditGANModels, LoadIdentity]

@@ -8,14 +8,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..pipelines.editgan.editing import EditState, Embed
-from ..pipelines.editgan.encoder import Encoder
+from ..pipelines.editgan.editing import EditState, Embed, Encode
+from ..pipelines.editgan.encoder import Encoder, as_official
 from ..pipelines.editgan.latents import WPlus, require_same_generator
 from ..pipelines.editgan.segmentation import Segmenter
+from ..pipelines.editgan.style_encoders import PyramidEncoder, StyleEncoder, embedder
 from ..pipelines.errors import InvalidInputError
+from ..pipelines.ir_se import FaceIdentity
 from ..pipelines.labels import LabelMap
-from ..pipelines.lpips_network import LPIPS
-from ..pipelines.perceptual import DiscriminatorDistance, PerceptualLoss
+from ..pipelines.lpips_network import LPIPS, distance_of
+from ..pipelines.perceptual import PerceptualLoss
 from ..pipelines.stylegan2.discriminator import Discriminator
 from ..pipelines.stylegan2.generator import Generator, Noise
 from ..runtime.host import io
@@ -36,11 +38,11 @@ SMALLEST_SHARE = 4
 """A picture is enlarged at most this much on its way into a network."""
 
 
-def _acquire(handle: ModelHandle, kind: type[nn.Module], socket: str) -> Any:
+def _acquire(handle: ModelHandle, kind: type[nn.Module] | tuple[type[nn.Module], ...], socket: str) -> Any:
     module = handle.acquire()
     if not isinstance(module, kind):
-        raise InvalidInputError(f"The {socket} input holds '{handle.name}', which is a {handle.architecture}; connect a "
-                                f"{socket} from Load EditGAN Models.")
+        raise InvalidInputError(f"The {socket} input holds '{handle.name}', which is a {handle.architecture}; connect what "
+                                f"its loader gives.")
     return module
 
 
@@ -49,9 +51,10 @@ def acquire_generator(handle: ModelHandle) -> Generator:
     return _acquire(handle, Generator, "generator")
 
 
-def acquire_encoder(handle: ModelHandle) -> Encoder:
-    """The encoder behind a socket, on its device."""
-    return _acquire(handle, Encoder, "encoder")
+def acquire_encoder(handle: ModelHandle, generator: Generator, *, official: bool = False) -> Encode:
+    """The encoder behind a socket, on its device: images -> codes of the generator. official: as `as_official`."""
+    found = embedder(_acquire(handle, (Encoder, StyleEncoder, PyramidEncoder), "encoder"), generator)
+    return as_official(found) if official and isinstance(found, nn.Module) else found
 
 
 def acquire_segmenter(handle: ModelHandle) -> Segmenter:
@@ -61,14 +64,12 @@ def acquire_segmenter(handle: ModelHandle) -> Segmenter:
 
 def acquire_perceptual(handle: ModelHandle) -> PerceptualLoss:
     """The perceptual distance behind a socket, on its device."""
-    module = handle.acquire()
-    return module if isinstance(module, LPIPS) else DiscriminatorDistance(_acquire(handle, Discriminator, "perceptual"))
+    return distance_of(_acquire(handle, (LPIPS, Discriminator), "perceptual"))
 
 
 def acquire_identity(handle: ModelHandle) -> Embed:
     """The recognition network behind a socket, on its device: images -> unit vectors."""
-    network = handle.acquire()
-    return lambda images: F.normalize(network(images), dim=1)
+    return _acquire(handle, FaceIdentity, "identity")
 
 
 def state_on(state: EditState | None, generator: ModelHandle | None) -> EditState | None:

@@ -236,7 +236,7 @@ class TrainLabelBranch(io.ComfyNode):
                 min_pixels: int, seed: int, encoder: ModelHandle | None = None) -> io.NodeOutput:
         target, folder = _places("label_branches", name)
         network, distance = sockets.acquire_generator(generator), sockets.acquire_perceptual(perceptual)
-        encode = None if encoder is None else sockets.acquire_encoder(encoder)
+        encode = None if encoder is None else sockets.acquire_encoder(encoder, network)
         recipe = LabelBranchRecipe(
             members=members, seed=seed, min_pixels=min_pixels, embedding=InversionSettings(steps=embedding_steps),
             training=SegmenterTraining(steps=steps, pixels=pixels, lr=learning_rate, balance=balance))

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .errors import InvalidInputError
-from .perceptual import Features
+from .perceptual import DiscriminatorDistance, Features, PerceptualLoss
+from .stylegan2.discriminator import Discriminator
 
 SHIFT, SCALE = (-0.030, -0.088, -0.188), (0.458, 0.448, 0.450)
 EPS = 1e-10
@@ -126,3 +127,8 @@ class LPIPS(nn.Module):
     def forward(self, a: Tensor, b: Tensor) -> Tensor:
         """Distance [B] of images float32 [B,3,H,W] in -1..1."""
         return self.distance(self.features(a), self.features(b))
+
+
+def distance_of(network: nn.Module) -> PerceptualLoss:
+    """The perceptual distance that a network stands for: LPIPS is one, a discriminator lends its features."""
+    return network if isinstance(network, LPIPS) else DiscriminatorDistance(cast(Discriminator, network))

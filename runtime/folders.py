@@ -13,7 +13,7 @@ from ..pipelines.errors import AtelierError, InvalidInputError
 from .context import active
 from .identity import EMBEDDED
 
-FAMILIES = ("stylegan2", "encoders", "label_branches", "perceptual", "edit_vectors")
+FAMILIES = ("stylegan2", "encoders", "label_branches", "perceptual", "identity", "edit_vectors")
 SUFFIXES = frozenset({".safetensors"})
 SHIPPED = Path(__file__).parent.parent / "demo" / "weights"
 

@@ -19,6 +19,7 @@ from ..stylegan2.generator import Generator, standard_channels
 from ..training.data import Pictures, PictureStream, first_pictures, seeded
 from ..training.loop import Run, run
 from ..training.state import State, load_state, save_state
+from .editing import Encode
 from .encoder import Encoder
 from .inversion import InversionSettings, refine_codes
 from .segmentation import Segmenter, vote
@@ -74,7 +75,7 @@ def clean_labels(ids: Tensor, min_pixels: int) -> Tensor:
     return kept
 
 
-def embed(generator: Generator, perceptual: PerceptualLoss, encoder: Encoder | None, images: Tensor,
+def embed(generator: Generator, perceptual: PerceptualLoss, encoder: Encode | None, images: Tensor,
           settings: InversionSettings, folder: Path, identity: Mapping[str, Any], *, on_step: OnStep = ignore) -> Tensor:
     """W+ codes float32 [N,num_ws,w_dim] of images float32 [N,3,R,R] in -1..1, kept in `folder`, a few at a time.
 
@@ -137,7 +138,7 @@ class SegmenterJob:
         self.trainer.load_state_dict(state)
 
 
-def train_label_branch(generator: Generator, perceptual: PerceptualLoss, encoder: Encoder | None, images: Tensor,
+def train_label_branch(generator: Generator, perceptual: PerceptualLoss, encoder: Encode | None, images: Tensor,
                        labels: LabelMap, recipe: LabelBranchRecipe, folder: Path, *,
                        identity: Mapping[str, Any] | None = None, on_step: OnStep = ignore) -> LabelBranch:
     """A label branch from annotated pictures: embed them in W+, then train, or go on from what is in `folder`.

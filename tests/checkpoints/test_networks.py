@@ -13,6 +13,8 @@ from latent_atelier.checkpoints.errors import LayoutError, MetadataError
 from latent_atelier.checkpoints.registry import ARCHITECTURES, inspect, load_checkpoint, save_checkpoint
 from latent_atelier.pipelines.editgan.encoder import Encoder
 from latent_atelier.pipelines.editgan.segmentation import Segmenter
+from latent_atelier.pipelines.editgan.style_encoders import PyramidEncoder, StyleEncoder
+from latent_atelier.pipelines.ir_se import FaceIdentity
 from latent_atelier.pipelines.lpips_network import LPIPS
 from latent_atelier.pipelines.stylegan2.discriminator import Discriminator
 from latent_atelier.pipelines.stylegan2.generator import Generator
@@ -27,6 +29,8 @@ DISCRIMINATOR = {"c_dim": 0, "resolution": 32, "img_channels": 3, "channels": CH
                  "conv_clamp": None}
 SEGMENTER = {"feature_channels": [12, 12, 10], "num_classes": 5, "hidden": [128, 32], "members": 2}
 ENCODER = {"resolution": 32, "num_ws": 8, "w_dim": 7, "channels": CHANNELS, "hidden": 11, "img_channels": 3}
+STYLE_ENCODER = {"num_ws": 9, "w_dim": 7, "width": 16, "in_channels": 3, "body": "ir_se50", "pyramid": True,
+                 "progressive": False, "rows": None}
 
 Case = tuple[str, type[nn.Module], dict[str, object]]
 CASES: list[Case] = [
@@ -43,6 +47,11 @@ CASES: list[Case] = [
     ("editgan-segmenter", Segmenter, SEGMENTER),
     ("editgan-segmenter", Segmenter, SEGMENTER | {"num_classes": 34, "hidden": [256, 128], "members": 1}),
     ("editgan-encoder", Encoder, ENCODER),
+    ("style-encoder", StyleEncoder, STYLE_ENCODER),
+    ("style-encoder", StyleEncoder, STYLE_ENCODER | {"progressive": True, "rows": [32, 224]}),
+    ("style-encoder", StyleEncoder, STYLE_ENCODER | {"pyramid": False, "in_channels": 6, "body": "resnet34"}),
+    ("editgan-pyramid-encoder", PyramidEncoder, {"num_ws": 9, "w_dim": 7, "width": 4, "features": 8}),
+    ("arcface-ir-se", FaceIdentity, {"width": 16, "embedding": 6, "size": 32}),
     *(("lpips", LPIPS, {"net": net}) for net in ("alex", "squeeze", "vgg")),
 ]
 ids = [f"{i}-{name}" for i, (name, _, _) in enumerate(CASES)]
@@ -58,7 +67,7 @@ def build(kind: type[nn.Module], config: dict[str, object], seed: int = 3) -> nn
     with torch.no_grad():
         for name, tensor in module.state_dict().items():
             if tensor.is_floating_point() and "filter" not in name:
-                tensor.add_(torch.rand_like(tensor) * 0.3)
+                tensor.add_(torch.rand_like(tensor) * (0.3 if tensor.ndim < 2 else 0.01))
     return module.eval()
 
 
@@ -76,6 +85,12 @@ def output(module: nn.Module, config: dict[str, object]) -> Tensor:
             return module([randn(2, n, 4 * 2 ** (i // 2), 4 * 2 ** (i // 2)) for i, n in enumerate((12, 12, 10))])
         if isinstance(module, LPIPS):
             return module(randn(2, 3, 40, 40), randn(2, 3, 40, 40))
+        if isinstance(module, StyleEncoder):
+            return module.offsets(randn(2, module.in_channels, 192 if module.rows else 256, 256))
+        if isinstance(module, PyramidEncoder):
+            return module(randn(2, 3, 64, 64))
+        if isinstance(module, FaceIdentity):
+            return module(randn(2, 3, 80, 80))
         images = randn(4, 3, size, size)
         return module(images, randn(4, c)) if c else module(images)
 
@@ -105,7 +120,7 @@ def test_detection_without_our_metadata(tmp_path: Path, name: str, kind: type[nn
         return
     found = inspect(path)
     assert found.architecture == name
-    invisible = {"conv_clamp", "mbstd_group_size"}
+    invisible = {"conv_clamp", "mbstd_group_size", "progressive", "rows"}
     stated = {key: value for key, value in plain(config).items() if key not in invisible and value is not None}
     assert {key: found.config[key] for key in stated} == stated
 
