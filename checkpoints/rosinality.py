@@ -24,11 +24,12 @@ _RGB = {"conv.weight": "weight", "conv.modulation.weight": "affine.weight", "con
 
 
 def from_rosinality(state: Mapping[str, Tensor], latent_avg: Tensor) -> dict[str, Tensor]:
-    """The generator state dict `g_ema` with `latent_avg` [w_dim], in our key layout. LayoutError names what is missing."""
-    maps = [key for key in state if re.fullmatch(r"noises\.noise_\d+", key)]
-    if not maps:
-        raise LayoutError("its state dict has no 'noises.noise_*', so its noise maps are unknown")
-    resolutions = block_resolutions(max(int(state[key].shape[-1]) for key in maps))
+    """The generator state dict `g_ema` with `latent_avg` [w_dim], in our key layout. LayoutError names what is missing.
+
+    Old files hold no noise maps, and the official code then draws them anew for each picture; here they become zero.
+    """
+    resolutions = block_resolutions(8 << sum(bool(re.fullmatch(r"to_rgbs\.\d+\.bias", key)) for key in state) >> 1)
+    maps = any(key.startswith("noises.") for key in state)
     result = {"mapping.w_avg": latent_avg}
     for i in range(sum(bool(re.fullmatch(r"style\.\d+\.weight", key)) for key in state)):
         for part in ("weight", "bias"):
@@ -43,7 +44,8 @@ def from_rosinality(state: Mapping[str, Tensor], latent_avg: Tensor) -> dict[str
             for source, target in _LAYER.items():
                 value = _take(state, f"{theirs}.{source}")
                 result[f"{block}.{ours}.{target}"] = value[0] if source in ("conv.weight", "noise.weight") else value
-            result[f"{block}.{ours}.noise_const"] = _take(state, f"noises.noise_{noise}")[0, 0]
+            result[f"{block}.{ours}.noise_const"] = (_take(state, f"noises.noise_{noise}")[0, 0] if maps
+                                                     else torch.zeros(r, r))
             result[f"{block}.{ours}.resample_filter"] = resample_filter()
         rgb = "to_rgb1" if number == 0 else f"to_rgbs.{number - 1}"
         for source, target in _RGB.items():

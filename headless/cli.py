@@ -16,6 +16,7 @@ from pathlib import Path
 from ..pipelines.errors import AtelierError
 from .exit_codes import CANCELLED, DONE, FAILED, WRONG_INPUT
 from .train_options import add_train_commands
+from .weights_command import add_weights_commands
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -55,15 +56,7 @@ def _parser() -> argparse.ArgumentParser:
     nodes = commands.add_parser("nodes", help="describe every node as JSON, as the host's /object_info does")
     nodes.set_defaults(command=_nodes)
     add_train_commands(commands)
-    weights = commands.add_parser("weights", help="official weights").add_subparsers(required=True, metavar="ACTION")
-    importing = weights.add_parser("convert", help="import an official file", description=_convert.__doc__)
-    importing.add_argument("source", type=Path, help="a .pkl, .pt or .pth file; nothing in it is run")
-    importing.add_argument("target", type=Path, help="the .safetensors file to write")
-    importing.add_argument("--part", choices=("generator", "discriminator"), default="generator",
-                           help="which network of a file that holds several")
-    importing.add_argument("--heads", type=Path, help="LPIPS: the learned heads for a torchvision backbone")
-    importing.add_argument("--licence", help="kept in the written file")
-    importing.set_defaults(command=_convert)
+    add_weights_commands(commands)
     doctor = commands.add_parser("doctor", help="check that this installation is complete")
     doctor.set_defaults(command=_doctor)
     return parser
@@ -92,15 +85,6 @@ def _nodes(_: argparse.Namespace) -> int:
     from .node_types import all_classes, object_info
 
     sys.stdout.write(json.dumps(object_info(all_classes()), indent=2) + "\n")
-    return DONE
-
-
-def _convert(options: argparse.Namespace) -> int:
-    """Read SOURCE as data, recognise the network in it, and write it to TARGET."""
-    from ..checkpoints.convert import convert
-
-    info = convert(options.source, options.target, part=options.part, heads=options.heads, license=options.licence)
-    sys.stdout.write(f"{info.path}: {info.architecture} {json.dumps(info.config)}\n")
     return DONE
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ from ..pipelines.editgan.style_encoders import embedder
 from ..pipelines.editgan.training import EncoderTraining, SegmenterTraining
 from ..pipelines.errors import InvalidInputError
 from ..pipelines.label_png import from_png
-from ..pipelines.labels import LabelMap, LabelSet, require_same_labels
+from ..pipelines.labels import LabelMap, require_same_labels
 from ..pipelines.lpips_network import distance_of
 from ..pipelines.steps import StepInfo
 from ..pipelines.stylegan2.recipe import StyleGAN2Recipe, train_stylegan2
@@ -29,6 +28,7 @@ from ..pipelines.training.data import PictureFolder, to_network
 from ..runtime.context import ExecutionContext, Folders
 from ..runtime.host import Cancelled, check_cancel
 from .exit_codes import CANCELLED, DONE
+from .label_file import read_label_set
 from .run import cancel_on_interrupt, choose_device
 
 
@@ -148,7 +148,7 @@ def _load(path: str, role: str, device: torch.device) -> Checkpoint:
 
 def _read_labels(pictures: PictureFolder, folder: Path, label_set: str | None) -> LabelMap:
     """The label maps [N,R,R] of a folder's pictures: centre square, nearest pixel."""
-    labels = None if label_set is None else _read_label_set(Path(label_set))
+    labels = None if label_set is None else read_label_set(Path(label_set))
     maps: list[torch.Tensor] = []
     size = pictures.resolution
     for name in pictures.names:
@@ -163,10 +163,3 @@ def _read_labels(pictures: PictureFolder, folder: Path, label_set: str | None) -
     if labels is None:
         raise InvalidInputError(f"{folder} holds no label maps.")
     return LabelMap(torch.cat(maps), labels)
-
-
-def _read_label_set(path: Path) -> LabelSet:
-    try:
-        return LabelSet.from_json(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError) as error:
-        raise InvalidInputError(f"--label-set {path}: {error}") from error

@@ -12,10 +12,11 @@ from ..pipelines.editgan.vector_algebra import average, combine, from_pair, orth
 from ..pipelines.editgan.vector_algebra import negate as opposite
 from ..pipelines.editgan.vector_library import describe, library_sheet, read_library
 from ..pipelines.editgan.vectors import EditVector, load_vector, save_vector
-from ..pipelines.errors import AtelierError
+from ..pipelines.errors import AtelierError, InvalidInputError
 from ..runtime import host
 from ..runtime.host import io
 from ..runtime.model_cache import ModelHandle
+from . import sockets
 from .editing import split_names
 from .sockets import EditVectorSocket, GeneratorSocket, WPlusSocket
 
@@ -90,6 +91,41 @@ class LoadEditVector(io.ComfyNode):
     @classmethod
     def execute(cls, edit_vector: str) -> io.NodeOutput:
         return io.NodeOutput(load_vector(host.model_path(FAMILY, edit_vector)))
+
+
+class ImportEditVector(io.ComfyNode):
+    """EditGAN's published vectors."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return host.schema(
+            node_id="AtelierImportEditVector", display_name="Import Edit Vector", category=CATEGORY,
+            description="Reads an edit vector that EditGAN saved as .npy and binds it to its generator. Save Edit Vector keeps "
+                        "it in the library.",
+            inputs=[io.String.Input("file", default="", tooltip="Name of the .npy file in the input folder."),
+                    GeneratorSocket.Input("generator", tooltip="Generator that the vector was made with; the file does not "
+                                                               "name it."),
+                    io.String.Input("name", default="", optional=True, tooltip="Name of the vector; empty: that of the file."),
+                    io.String.Input("edited_labels", default="", optional=True, tooltip="Parts the edit is about, separated by "
+                                    "commas; Refine Edit takes its region from them.")],
+            outputs=[EditVectorSocket.Output("edit_vector", tooltip="The edit vector.")])
+
+    @classmethod
+    def fingerprint_inputs(cls, file: str, **_: object) -> tuple[int, int]:
+        path = host.input_path(file)
+        status = path.stat() if path.is_file() else None
+        return (0, 0) if status is None else (status.st_mtime_ns, status.st_size)
+
+    @classmethod
+    def execute(cls, file: str, generator: ModelHandle, name: str = "", edited_labels: str = "") -> io.NodeOutput:
+        vector = load_vector(host.input_path(file))
+        network = sockets.acquire_generator(generator)
+        shape = (network.num_ws, network.w_dim)
+        if tuple(vector.delta.shape) != shape:
+            raise InvalidInputError(f"'{file}' is an edit vector {list(vector.delta.shape)}, but '{generator.name}' takes W+ "
+                                    f"codes {list(shape)}; choose the generator it was made with.")
+        return io.NodeOutput(replace(vector, name=name or vector.name, labels=tuple(split_names(edited_labels)),
+                                     fingerprint=generator.fingerprint, generator=generator.name))
 
 
 class CombineEditVectors(io.ComfyNode):
@@ -202,4 +238,5 @@ class BrowseEditVectors(io.ComfyNode):
         return io.NodeOutput(sheet, "\n".join(map(describe, entries)), ui=host.preview_images(sheet, cls))
 
 
-NODES = [SaveEditVector, LoadEditVector, CombineEditVectors, SeparateEditVector, EditVectorFromPair, BrowseEditVectors]
+NODES = [SaveEditVector, LoadEditVector, ImportEditVector, CombineEditVectors, SeparateEditVector, EditVectorFromPair,
+         BrowseEditVectors]

@@ -12,6 +12,7 @@ from typing import Any
 from ..pipelines.errors import AtelierError, InvalidInputError
 from .context import active
 from .identity import EMBEDDED
+from .weights import advice_for
 
 FAMILIES = ("stylegan2", "encoders", "label_branches", "perceptual", "identity", "edit_vectors")
 SUFFIXES = frozenset({".safetensors"})
@@ -66,7 +67,7 @@ def model_path(family: str, name: str) -> Path:
                 return folder / name
     have = ", ".join(model_files(family)) or "none"
     raise MissingModelError(f"The model file '{name}' is missing; put it into models/atelier/{family} or choose one of "
-                            f"those there are: {have}.")
+                            f"those there are: {have}.{advice_for(family, name)}")
 
 
 def model_target(family: str, name: str) -> Path:
