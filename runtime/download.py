@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import importlib
 import json
 import os
 import shutil
@@ -90,28 +91,39 @@ def _one(entry: Entry, file: OfficialFile, folder: Path, trust: bool, on_bytes: 
             if fault is not None:
                 raise WeightsError(f"{target} is not what was published: it {fault}; delete it and fetch it again.")
             return target
-        if file.url is None:
+        if file.page is not None:
             raise WeightsError(f"{entry.name} lies where only a person can download it: open {file.page} in a browser, save "
                                f"it as {target}, and give this command again.")
-        _require_https(file.url, f"The manifest sends {entry.name} to")
+        url = file.url or _torchvision_url(file)
+        _require_https(url, f"The manifest sends {entry.name} to")
         if os.environ.get(OFFLINE, "") not in ("", "0"):
             raise WeightsError(f"{file.name} is not here and {OFFLINE} is set; unset it to download.")
         if not is_proven(file, locked) and not trust:
             raise WeightsError(f"Nobody published a hash of {file.name}, so a download cannot be checked; say "
-                               f"--trust-first-use to take what {urlsplit(file.url).netloc} sends and hold later downloads "
+                               f"--trust-first-use to take what {urlsplit(url).netloc} sends and hold later downloads "
                                f"against it.")
         part = target.with_name(f"{target.name}.part")
-        _transfer(file, file.url, part, on_bytes, patience, tls)
+        _transfer(file, url, part, on_bytes, patience, tls)
         fault = fault_of(file, part, locked)
         if fault is not None:
             _discard(part)
-            raise WeightsError(f"{file.name} from {urlsplit(file.url).netloc} {fault}; it was thrown away. Try again, or get "
+            raise WeightsError(f"{file.name} from {urlsplit(url).netloc} {fault}; it was thrown away. Try again, or get "
                                f"it from elsewhere.")
         if file.sha256 is None and file.name not in locked:
             _keep(folder / LOCKED, {**locked, file.name: sha256_of(part)})
         part.replace(target)
         _note(part).unlink(missing_ok=True)
         return target
+
+
+def _torchvision_url(file: OfficialFile) -> str:
+    """The address that torchvision gives for its own weights."""
+    family, _, member = (file.torchvision or "").partition(".")
+    try:
+        return str(getattr(getattr(importlib.import_module("torchvision.models"), family), member).url)
+    except (ImportError, AttributeError) as error:
+        raise WeightsError(f"torchvision knows where {file.name} is, and it is not installed here or does not know "
+                           f"{file.torchvision}; install or update it.") from error
 
 
 @contextlib.contextmanager

@@ -27,14 +27,16 @@ class WeightsError(AtelierError, RuntimeError):
 
 @dataclass(frozen=True)
 class OfficialFile:
-    """One file of an entry. url: where it can be downloaded; page: where a person has to. size: bytes. sha256_prefix: where
-    only the beginning of the hash is published."""
+    """One file of an entry. url: where it can be downloaded; torchvision: name of the weights whose address torchvision
+    knows; page: where a person has to download it. size: bytes. sha256_prefix: where only the beginning of the hash is
+    published."""
 
     name: str
     format: str
     size: int | None
     sha256: str | None
     url: str | None = None
+    torchvision: str | None = None
     page: str | None = None
     sha256_prefix: str | None = None
 
@@ -61,7 +63,7 @@ class Entry:
     @property
     def by_hand(self) -> bool:
         """Whether a person has to download it."""
-        return any(file.url is None for file in self.files)
+        return any(file.page is not None for file in self.files)
 
     def source(self, models: Path, file: OfficialFile) -> Path:
         """Where a file of it lies after the download."""

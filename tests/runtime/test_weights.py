@@ -35,9 +35,10 @@ SCHEMA = {
             "used_by": {"type": "array", "minItems": 1, "items": {"enum": [n.GET_SCHEMA().node_id for n in NODES]}},
             "files": {"type": "array", "minItems": 1, "items": {
                 "type": "object", "additionalProperties": False, "required": ["name", "size", "sha256", "format"],
-                "oneOf": [{"required": ["url"]}, {"required": ["page"]}],
+                "oneOf": [{"required": ["url"]}, {"required": ["page"]}, {"required": ["torchvision"]}],
                 "properties": {
                     "name": {"type": "string", "pattern": r"^[A-Za-z0-9][A-Za-z0-9._-]*$"}, "url": URL, "page": URL,
+                    "torchvision": {"type": "string", "pattern": r"^\w+_Weights\.\w+$"},
                     "size": NULLABLE_SIZE, "sha256": {"type": ["string", "null"], "pattern": "^[0-9a-f]{64}$"},
                     "sha256_prefix": {"type": "string", "pattern": "^[0-9a-f]{8,63}$"},
                     "format": {"enum": ["pkl", "pt", "pth", "npy", "folder"]}}}}}}}}}

@@ -137,6 +137,17 @@ def test_the_beginning_of_a_hash_counts(tmp_path: Path, server: Log) -> None:
         get(tmp_path / "b", f"{server.url}/good", sha256=None, sha256_prefix="deadbeef")
 
 
+def test_torchvision_says_where_its_weights_are(tmp_path: Path, server: Log, monkeypatch: pytest.MonkeyPatch) -> None:
+    named = {"torchvision": "VGG16_Weights.IMAGENET1K_V1", "page": None}
+    models = SimpleNamespace(VGG16_Weights=SimpleNamespace(IMAGENET1K_V1=SimpleNamespace(url=f"{server.url}/good")))
+    monkeypatch.setitem(sys.modules, "torchvision", SimpleNamespace(models=models))
+    monkeypatch.setitem(sys.modules, "torchvision.models", models)
+    assert get(tmp_path, None, **named) == CONTENT
+    monkeypatch.setitem(sys.modules, "torchvision.models", None)
+    with pytest.raises(WeightsError, match="not installed here or does not know VGG16_Weights"):
+        get(tmp_path / "other", None, **named)
+
+
 def test_a_file_that_changed_on_the_disk_is_not_used(tmp_path: Path, server: Log) -> None:
     get(tmp_path, f"{server.url}/good")
     path = tmp_path / "atelier" / "official" / "net.pkl"
