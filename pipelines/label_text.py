@@ -1,4 +1,5 @@
-"""Label drawings as text, short enough to live in a workflow's JSON.
+"""Label drawings as text, short enough to live in a workflow's JSON. web/painter/codec.js reads and writes the same, and
+refuses what is wrong with the same sentences.
 
     atelier-labels:1:<base64 of a zlib stream>
 
@@ -6,15 +7,15 @@ Inside the zlib stream:
 
 1. The header: one JSON object in UTF-8, without a line break inside, then one byte 0x0A.
    {"w": width, "h": height, "names": [...], "base": "" or 64 hex digits, "colours": [[r, g, b], ...] (optional)}
-2. The runs, row by row from the top; a run never crosses the end of a row. Each run is 4 bytes, two unsigned 16-bit
-   integers, least significant byte first: code, length. Length is 1 or more; the lengths of a row add up to w.
-   code n >= 1 paints label n - 1. Code 0 leaves the pixels as they are in the base, and occurs only with a base.
+2. The pixels as variable-length integers (7 bits a byte, least significant first, the top bit says that more follow; at
+   most 4 bytes): a count n, n gaps, n codes. Code k >= 1 paints label k - 1; code 0 leaves the pixel as it is in the base,
+   and occurs only with a base. Pixels go row by row from the top. Most follow from those before: a pixel has the code of
+   its left neighbour, or, at the beginning of a row and where the row above changes its code, that of the pixel above
+   (above the first row every code is 0). Where one does not, the gap counts the pixels since the last such one, and the
+   code is its own.
 
 `base` is `base_hash` of the label map that was painted on: SHA-256 in lower-case hex over the UTF-8 bytes of
 "<w>x<h>\\n" followed by each name and "\\n", then the w * h label ids as bytes, row by row.
-
-Reader and writer in a browser: DecompressionStream / CompressionStream("deflate"), DataView.getUint16(at, true),
-crypto.subtle.digest("SHA-256", ...).
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ import base64
 import binascii
 import hashlib
 import json
+import re
 import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -33,13 +35,17 @@ import torch
 from torch import Tensor
 
 from .errors import InvalidInputError
-from .labels import MAX_SIDE, LabelMap, LabelSet, require_same_labels
+from .labels import MAX_SIDE, LabelMap, LabelSet, require_same_labels, shown
 
 PREFIX = "atelier-labels:"
 VERSION = "1"
 MAX_TEXT_LENGTH = 2**20
 MAX_HEADER_BYTES = 2**16
-RUN_BYTES = 4
+MAX_DEPTH = 8
+BYTES_PER_PIXEL = 3
+VARINT_BYTES = 4
+DAMAGED = "The label text is damaged or cut off: what it packs is no whole zlib stream; copy the whole text."
+NO_HEADER = "The header of the label text is no JSON object; the text is damaged."
 _SHA256_HEX_DIGITS = 64
 
 
@@ -114,12 +120,8 @@ def encode_drawing(drawing: LabelDrawing) -> str:
     """The text form. Raises LabelTextError when it would be longer than the reader accepts."""
     height, width = drawing.ids.shape
     header = {"w": width, "h": height, **drawing.labels.to_json(), "base": drawing.base}
-    codes = torch.where(drawing.painted, drawing.ids.int() + 1, 0).cpu().numpy().astype("<u2")
-    starts = np.ones((height, width), dtype=bool)
-    starts[:, 1:] = codes[:, 1:] != codes[:, :-1]
-    at = np.flatnonzero(starts)
-    runs = np.stack([codes.reshape(-1)[at], np.diff(at, append=height * width)], axis=1).astype("<u2")
-    payload = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode() + b"\n" + runs.tobytes()
+    codes = torch.where(drawing.painted, drawing.ids.int() + 1, 0).cpu().numpy()
+    payload = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode() + b"\n" + _pack(codes)
     text = f"{PREFIX}{VERSION}:{base64.b64encode(zlib.compress(payload)).decode('ascii')}"
     if len(text) > MAX_TEXT_LENGTH:
         raise LabelTextError(f"The label map is too detailed for its text form: {len(text)} characters, at most "
@@ -139,13 +141,13 @@ def decode_drawing(text: str) -> LabelDrawing:
     if not newline:
         raise LabelTextError(f"The label text has no header within its first {MAX_HEADER_BYTES} bytes; it is damaged.")
     width, height, labels, base = _read_header(line)
-    limit = RUN_BYTES * width * height
-    runs = rest + _inflate(stream.decompress, stream.unconsumed_tail, max(limit - len(rest), 0) + 1)
-    if len(runs) > limit:
-        raise LabelTextError(f"The label text holds more runs than its {width} x {height} pixels can have.")
+    limit = BYTES_PER_PIXEL * width * height + VARINT_BYTES
+    pixels = rest + _inflate(stream.decompress, stream.unconsumed_tail, max(limit - len(rest), 0) + 1)
+    if len(pixels) > limit:
+        raise LabelTextError(f"The label text holds more than its {width} x {height} pixels can take.")
     if not stream.eof or stream.unused_data:
-        raise LabelTextError("The label text is cut off or has something after its end; copy the whole text.")
-    codes = _expand(runs, width, height)
+        raise LabelTextError(DAMAGED)
+    codes = _unpack(pixels, width, height)
     highest = int(codes.max())
     if highest > len(labels):
         raise LabelTextError(f"The label text names {len(labels)} labels, ids 0 to {len(labels) - 1}, but uses id "
@@ -161,14 +163,16 @@ def _unwrap(text: str) -> bytes:
     if len(text) > MAX_TEXT_LENGTH:
         raise LabelTextError(f"The label text has {len(text)} characters, at most {MAX_TEXT_LENGTH} are read.")
     if not text.startswith(PREFIX):
-        raise LabelTextError(f"A label text begins with '{PREFIX}{VERSION}:', got {text[:24]!r}.")
+        raise LabelTextError(f"A label text begins with '{PREFIX}{VERSION}:', got {shown(text[:24])}.")
     version, colon, body = text.removeprefix(PREFIX).partition(":")
     if not colon or version != VERSION:
-        raise LabelTextError(
-            f"The label text has version {version[:16]!r}, this pack reads version {VERSION}; update the pack.")
+        raise LabelTextError(f"The label text has version {shown(version[:16])}, this pack reads version '{VERSION}'; "
+                             f"update the pack.")
+    if len(body) % 4 or not re.fullmatch(r"[A-Za-z0-9+/]*={0,2}", body):
+        raise LabelTextError("The label text is not valid base64 after its prefix; copy the whole text.")
     try:
-        return base64.b64decode(body.encode("ascii"), validate=True)
-    except (binascii.Error, UnicodeEncodeError) as error:
+        return base64.b64decode(body)
+    except binascii.Error as error:
         raise LabelTextError("The label text is not valid base64 after its prefix; copy the whole text.") from error
 
 
@@ -176,16 +180,45 @@ def _inflate(decompress: Callable[[bytes, int], bytes], data: bytes, limit: int)
     try:
         return decompress(data, limit)
     except zlib.error as error:
-        raise LabelTextError("The label text is damaged: what it packs is no zlib stream.") from error
+        raise LabelTextError(DAMAGED) from error
+
+
+def _number(text: str) -> float:
+    """A JSON number; a whole one is an int however it is written, as it is in JavaScript."""
+    value = float(text)
+    return int(value) if value.is_integer() else value
+
+
+def _no_constant(text: str) -> float:
+    raise ValueError(f"{text} is no JSON")
+
+
+def _depth(text: str) -> int:
+    """How deep lists and objects stand in one another."""
+    deepest = depth = 0
+    quoted = escaped = False
+    for character in text:
+        if quoted:
+            escaped, quoted = character == "\\" and not escaped, escaped or character != '"'
+        elif character == '"':
+            quoted = True
+        elif character in "[{":
+            depth += 1
+            deepest = max(deepest, depth)
+        elif character in "]}":
+            depth -= 1
+    return deepest
 
 
 def _read_header(line: bytes) -> tuple[int, int, LabelSet, str]:
     try:
-        header = json.loads(line)
-    except (ValueError, RecursionError) as error:
-        raise LabelTextError("The header of the label text is not JSON; the text is damaged.") from error
+        text = line.decode()
+        header = None if _depth(text) > MAX_DEPTH else json.loads(
+            text, parse_int=_number, parse_float=_number, parse_constant=_no_constant)
+    except (ValueError, OverflowError) as error:
+        raise LabelTextError(NO_HEADER) from error
     if not isinstance(header, Mapping):
-        raise LabelTextError("The header of the label text is not a JSON object; the text is damaged.")
+        raise LabelTextError(NO_HEADER)
     fields = cast("Mapping[str, object]", header)
     width, height = _side(fields, "w"), _side(fields, "h")
     try:
@@ -194,7 +227,7 @@ def _read_header(line: bytes) -> tuple[int, int, LabelSet, str]:
         raise LabelTextError(f"The labels in the label text are wrong: {error}") from error
     base = fields.get("base", "")
     if not isinstance(base, str) or (base and not _is_sha256(base)):
-        raise LabelTextError(f"The base in the label text is a SHA-256 in hex or empty, got {base!r:.70}.")
+        raise LabelTextError(f"The base in the label text is a SHA-256 in hex or empty, got {shown(base)}.")
     return width, height, labels, base
 
 
@@ -202,24 +235,62 @@ def _side(fields: Mapping[str, object], key: str) -> int:
     value = fields.get(key)
     if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= MAX_SIDE:
         raise LabelTextError(f"The label text's {'width' if key == 'w' else 'height'} is an integer from 1 to "
-                             f"{MAX_SIDE}, got {value!r:.40}.")
+                             f"{MAX_SIDE}, got {shown(value)}.")
     return value
 
 
-def _expand(data: bytes, width: int, height: int) -> np.ndarray:
-    """The runs as codes uint16 [H,W]."""
-    if len(data) % RUN_BYTES:
-        raise LabelTextError("The label text ends in the middle of a run; copy the whole text.")
-    runs = np.frombuffer(data, dtype="<u2").reshape(-1, 2)
-    lengths = runs[:, 1].astype(np.int64)
-    if lengths.sum() != width * height:
-        raise LabelTextError(f"The label text covers {lengths.sum()} pixels, its {width} x {height} map has "
-                             f"{width * height}.")
-    ends = np.cumsum(lengths)
-    row_ends = np.arange(1, height + 1) * width
-    if not lengths.all() or not np.array_equal(ends[ends % width == 0], row_ends):
-        raise LabelTextError(f"The label text has an empty run or one that crosses the end of a row of {width} pixels.")
-    return np.repeat(runs[:, 0].astype(np.uint16), lengths).reshape(height, width)
+def _pack(codes: np.ndarray) -> bytes:
+    """Codes int [H,W] as variable-length integers: count, gaps, codes (see the module)."""
+    above = np.zeros_like(codes)
+    above[1:] = codes[:-1]
+    expected = above.copy()
+    carried = above[:, 1:] == above[:, :-1]
+    expected[:, 1:][carried] = codes[:, :-1][carried]
+    at = np.flatnonzero(codes != expected)
+    return _varint_bytes(np.concatenate([[len(at)], np.diff(at, prepend=-1) - 1, codes.reshape(-1)[at]]))
+
+
+def _unpack(data: bytes, width: int, height: int) -> np.ndarray:
+    """The inverse of `_pack`: codes [H,W]. Raises LabelTextError."""
+    values = _varints(data)
+    count = int(values[0]) if len(values) else -1
+    if len(values) != 1 + 2 * count:
+        raise LabelTextError("The label text does not hold as many pixels as it says; copy the whole text.")
+    at, own = np.cumsum(values[1:1 + count] + 1) - 1, values[1 + count:]
+    if count and at[-1] >= width * height:
+        raise LabelTextError(f"The label text paints outside its {width} x {height} pixels.")
+    codes = np.zeros((height + 1, width), dtype=np.int64)
+    rows = np.searchsorted(at, np.arange(height + 1) * width)
+    columns = np.arange(width)
+    for y in range(height):
+        row = codes[y].copy()
+        decided = np.ones(width, dtype=bool)
+        decided[1:] = row[1:] != row[:-1]
+        these = at[rows[y]:rows[y + 1]] - y * width
+        row[these], decided[these] = own[rows[y]:rows[y + 1]], True
+        codes[y + 1] = row[np.maximum.accumulate(np.where(decided, columns, 0))]
+    return codes[1:]
+
+
+def _varint_bytes(values: np.ndarray) -> bytes:
+    shifts = np.arange(0, 7 * VARINT_BYTES, 7)
+    groups = values[:, None] >> shifts
+    used = (groups > 0) | (shifts == 0)
+    more = np.zeros_like(used)
+    more[:, :-1] = used[:, 1:]
+    return ((groups & 127) | (more * 128))[used].astype(np.uint8).tobytes()
+
+
+def _varints(data: bytes) -> np.ndarray:
+    raw = np.frombuffer(data, dtype=np.uint8).astype(np.int64)
+    ends = np.flatnonzero(raw < 128)
+    starts = np.concatenate([[0], ends[:-1] + 1]) if len(ends) else np.zeros(0, dtype=np.int64)
+    if (len(raw) and raw[-1] >= 128) or (len(ends) and int((ends - starts).max()) >= VARINT_BYTES):
+        raise LabelTextError("The label text ends in the middle of a number, or has one that is too long; copy the whole text.")
+    number = np.repeat(np.arange(len(ends)), ends - starts + 1)
+    values = np.zeros(len(ends), dtype=np.int64)
+    np.add.at(values, number, (raw & 127) << (7 * (np.arange(len(raw)) - starts[number])))
+    return values
 
 
 def _require_single(label_map: LabelMap) -> None:

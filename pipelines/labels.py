@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import colorsys
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import cast
@@ -19,6 +20,9 @@ MAX_NAME_LENGTH = 64
 MAX_SIDE = 4096
 """The largest width and height of a label map that is read from outside."""
 BACKGROUND = "background"
+_INVISIBLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufeff]")
+"""Control characters, other line ends, changes of the writing direction, halves of characters."""
+SHOWN_LENGTH = 40
 
 
 @dataclass(frozen=True)
@@ -48,7 +52,7 @@ class LabelSet:
         for name, colour in zip(self.names, self.colours, strict=True):
             if not _is_colour(colour):
                 raise InvalidInputError(
-                    f"The colour of label '{name}' is three integers from 0 to 255, got {colour!r:.60}.")
+                    f"The colour of label '{name}' is three integers from 0 to 255, got {shown(colour)}.")
 
     def __len__(self) -> int:
         return len(self.names)
@@ -75,17 +79,17 @@ class LabelSet:
     def from_json(cls, value: object) -> LabelSet:
         """The inverse of `to_json`; without "colours" the default palette is used. Raises InvalidInputError."""
         if not isinstance(value, Mapping):
-            raise InvalidInputError(f"A label set is a JSON object with names and colours, got {value!r:.60}.")
+            raise InvalidInputError(f"A label set is a JSON object with names and colours, got {shown(value)}.")
         fields = cast("Mapping[object, object]", value)
         names = fields.get("names")
         if not isinstance(names, list | tuple):
-            raise InvalidInputError(f"The names of a label set are a list, got {names!r:.60}.")
+            raise InvalidInputError(f"The names of a label set are a list, got {shown(names)}.")
         names = cast("list[str]", names)
         colours = fields.get("colours")
         if colours is None:
             return cls(tuple(names), default_palette(min(len(names), MAX_LABELS)))
         if not isinstance(colours, list | tuple):
-            raise InvalidInputError(f"The colours of a label set are a list of [r, g, b], got {colours!r:.60}.")
+            raise InvalidInputError(f"The colours of a label set are a list of [r, g, b], got {shown(colours)}.")
         colours = cast("list[object]", colours)
         tuples = (tuple(cast("list[int]", c)) if isinstance(c, list | tuple) else c for c in colours)
         return cls(tuple(names), tuple(cast("Iterable[Colour]", tuples)))
@@ -216,10 +220,25 @@ def _colour_codes(labels: LabelSet) -> Tensor:
     return (palette[:, 0] << 16) | (palette[:, 1] << 8) | palette[:, 2]
 
 
+def shown(value: object) -> str:
+    """A value from outside as an error sentence shows it, in the words that the painter in the browser uses, too."""
+    if value is None:
+        return "nothing"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str):
+        return f"'{_INVISIBLE.sub('?', value[:SHOWN_LENGTH])}'"
+    if isinstance(value, int) and abs(value) < 10**15:
+        return str(value)
+    if isinstance(value, int | float):
+        return "a number"
+    return "a list" if isinstance(value, list | tuple) else "an object"
+
+
 def _check_name(name: object, position: int) -> None:
-    if not isinstance(name, str) or not name.strip() or len(name) > MAX_NAME_LENGTH or not name.isprintable():
+    if not isinstance(name, str) or not name.strip() or len(name) > MAX_NAME_LENGTH or _INVISIBLE.search(name):
         raise InvalidInputError(f"The name of label {position} is one line of 1 to {MAX_NAME_LENGTH} characters, "
-                                f"got {name!r:.80}.")
+                                f"got {shown(name)}.")
 
 
 def _is_colour(value: object) -> bool:

@@ -168,6 +168,15 @@ def test_demo_pictures_are_the_last_input_folder(place, monkeypatch):
         colour("none.png")
 
 
+@pytest.fixture
+def interruptible():
+    """As in a shell's foreground; a process in its background is born deaf to interrupts."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_interrupt_ends_the_run_within_one_step(bench, place, capsys):
     bench.state["on_step"] = lambda step: os.kill(os.getpid(), signal.SIGINT) if step == 3 else None
     write(place, {"1": ("ToySteps", {"total": 1000}), "2": ("ToyShow", {"value": ["1", 0]})})

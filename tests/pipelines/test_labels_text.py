@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-import struct
 import zlib
 
 import pytest
@@ -36,8 +35,13 @@ def make_text(header: object, runs: bytes, version: str = "1") -> str:
     return f"atelier-labels:{version}:{base64.b64encode(data).decode()}"
 
 
-def runs(*pairs: tuple[int, int]) -> bytes:
-    return b"".join(struct.pack("<HH", *pair) for pair in pairs)
+def varint(value: int) -> bytes:
+    return bytes([value]) if value < 128 else bytes([value & 127 | 128]) + varint(value >> 7)
+
+
+def pixels(*own: tuple[int, int], count: int | None = None) -> bytes:
+    """(gap, code) of the pixels that do not follow from those before."""
+    return b"".join(map(varint, [len(own) if count is None else count, *(g for g, _ in own), *(c for _, c in own)]))
 
 
 HEADER = {"w": 3, "h": 2, "names": list(NAMES), "base": ""}
@@ -64,11 +68,14 @@ def test_round_trip(drawing) -> None:
 
 
 def test_the_documented_bytes() -> None:
-    text = make_text(HEADER, runs((1, 2), (4, 1), (2, 3)))
-    assert decode_label_map(text).ids.tolist() == [[[0, 0, 3], [1, 1, 1]]]
-    painted = decode_drawing(make_text(HEADER | {"base": BASE}, runs((0, 2), (4, 1), (2, 1), (0, 2))))
+    """Codes 1 1 4 / 2 2 4: the 1 is carried on; below, the 2 is carried on until the row above changes."""
+    text = make_text(HEADER, b"\x03" + b"\x00\x01\x00" + b"\x01\x04\x02")
+    assert decode_label_map(text).ids.tolist() == [[[0, 0, 3], [1, 1, 3]]]
+    painted = decode_drawing(make_text(HEADER | {"base": BASE}, pixels((2, 4), (0, 2), (0, 0), (0, 0))))
     assert painted.painted.tolist() == [[False, False, True], [True, False, False]]
     assert painted.ids.tolist() == [[0, 0, 3], [1, 0, 0]]
+    wide = make_text(HEADER | {"w": 301, "h": 1}, b"\x02" + b"\x00\xab\x02" + b"\x01\x02")  # the second after 299
+    assert decode_label_map(wide).ids.tolist() == [[[0] * 300 + [1]]]
 
 
 def test_a_large_map_is_short() -> None:
@@ -81,7 +88,7 @@ def test_a_large_map_is_short() -> None:
 
 def test_drawing_on_a_base() -> None:
     base = LabelMap(torch.ones(1, 2, 3, dtype=torch.uint8), LABELS)
-    text = make_text(HEADER | {"base": base_hash(base)}, runs((0, 2), (4, 1), (2, 1), (0, 2)))
+    text = make_text(HEADER | {"base": base_hash(base)}, pixels((2, 4), (0, 2), (0, 0), (0, 0)))
     drawing = decode_drawing(text)
     result, changed = draw_on(drawing, base)
     assert result.ids.tolist() == [[[1, 1, 3], [1, 1, 1]]]
@@ -116,18 +123,22 @@ def test_base_hash_is_the_documented_one() -> None:
     (make_text(HEADER | {"h": 1.5}, b""), "height is an integer"),
     (make_text(HEADER | {"names": ["a"]}, b""), "labels in the label text"),
     (make_text(HEADER | {"base": "12"}, b""), "base in the label text"),
-    (make_text([], b""), "not a JSON object"),
+    (make_text([], b""), "no JSON object"),
+    (make_text({**HEADER, "x": [[[[[[[[1]]]]]]]]}, b""), "no JSON object"),
     (make_text("x" * 70_000, b""), "no header"),
-    (make_text(HEADER, runs((1, 3))), "covers 3 pixels"),
-    (make_text(HEADER, runs((1, 3), (1, 3), (1, 1))), "covers 7 pixels"),
-    (make_text(HEADER, runs((1, 6))), "crosses the end of a row"),
-    (make_text(HEADER, runs((1, 3), (1, 0), (1, 3))), "empty run"),
-    (make_text(HEADER, runs((1, 3), (5, 3))), "uses id 4"),
-    (make_text(HEADER, runs((1, 3), (65535, 3))), "uses id 65534"),
-    (make_text(HEADER, runs((1, 3), (0, 3))), "names none"),
-    (make_text(HEADER, runs((1, 3)) + b"\1"), "middle of a run"),
-    (make_text(HEADER, runs(*[(1, 1)] * 7)), "more runs"),
-    (make_text(HEADER, b"\0" * 60_000_000), "more runs"),
+    ("atelier-labels:1:AAA=A", "base64"),
+    ("atelier-labels:1:AAAA=", "base64"),
+    (make_text(HEADER, b""), "as many pixels as it says"),
+    (make_text(HEADER, pixels((0, 1), count=2)), "as many pixels as it says"),
+    (make_text(HEADER, pixels((0, 1)) + b"\1"), "as many pixels as it says"),
+    (make_text(HEADER, pixels((0, 1), (5, 2))), "paints outside its 3 x 2"),
+    (make_text(HEADER, pixels((0, 1), (2, 5))), "uses id 4"),
+    (make_text(HEADER, pixels((0, 65536))), "uses id 65535"),
+    (make_text(HEADER, pixels((3, 1))), "names none"),
+    (make_text(HEADER, pixels((0, 1)) + b"\x80"), "middle of a number"),
+    (make_text(HEADER, b"\x80\x80\x80\x80\x01"), "middle of a number"),
+    (make_text(HEADER, b"\0" * 23), "more than its 3 x 2"),
+    (make_text(HEADER, b"\0" * 60_000_000), "more than its 3 x 2"),
 ])
 def test_wrong_texts_are_refused_with_a_sentence(text, says) -> None:
     with pytest.raises(LabelTextError, match=says):
@@ -135,7 +146,7 @@ def test_wrong_texts_are_refused_with_a_sentence(text, says) -> None:
 
 
 def test_what_follows_the_stream_is_refused() -> None:
-    data = zlib.compress(json.dumps(HEADER).encode() + b"\n" + runs((1, 3), (1, 3)))
+    data = zlib.compress(json.dumps(HEADER).encode() + b"\n" + pixels((0, 1)))
     for damaged in (data + b"x", data[:-2]):
         with pytest.raises(LabelTextError):
             decode_drawing("atelier-labels:1:" + base64.b64encode(damaged).decode())
