@@ -138,6 +138,8 @@ def decode_drawing(text: str) -> LabelDrawing:
     stream = zlib.decompressobj()
     head = _inflate(stream.decompress, data, MAX_HEADER_BYTES)
     line, newline, rest = head.partition(b"\n")
+    if not newline and not stream.eof and len(head) < MAX_HEADER_BYTES:
+        raise LabelTextError(DAMAGED)
     if not newline:
         raise LabelTextError(f"The label text has no header within its first {MAX_HEADER_BYTES} bytes; it is damaged.")
     width, height, labels, base = _read_header(line)
