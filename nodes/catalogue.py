@@ -13,11 +13,12 @@ from . import (
     label_maps,
     metrics,
     models,
+    paint_label_map,
     photographs,
     training,
 )
 
 NODES: list[type[io.ComfyNode]] = [
-    node for module in (models, import_checkpoint, editgan, editing, photographs, label_maps, label_bridges, edit_vectors,
-                        metrics, training, datasets)
+    node for module in (models, import_checkpoint, editgan, editing, photographs, paint_label_map, label_maps, label_bridges,
+                        edit_vectors, metrics, training, datasets)
     for node in module.NODES]

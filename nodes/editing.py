@@ -27,6 +27,7 @@ from ..runtime import host
 from ..runtime.host import io
 from ..runtime.model_cache import ModelHandle
 from . import sockets
+from .live_edit import LiveEdit
 from .sockets import (
     EditStateSocket,
     EditVectorSocket,
@@ -119,7 +120,13 @@ class OptimiseEditVector(io.ComfyNode):
                     EncoderSocket.Input("encoder", optional=True, tooltip="Encoder of this generator, for its term."),
                     IdentitySocket.Input("identity", optional=True, tooltip="Face recognition network, for its term."),
                     EditStateSocket.Input("state", optional=True, tooltip="Where an earlier run of this edit stopped: goes "
-                                                                          "on from there for `steps` more steps.")],
+                                                                          "on from there for `steps` more steps."),
+                    host.node_input(io.Int, "live_steps", default=0, min=0, max=2000, optional=True, advanced=True,
+                                    tooltip="For painting with the queue set to run on change: after a small change of the "
+                                            "label map the edit goes on from this node's last result for so many steps. "
+                                            "What comes out then depends on what was painted before. 0: always from the "
+                                            "beginning.")],
+            hidden=[io.Hidden.unique_id],
             outputs=[WPlusSocket.Output("w_plus", tooltip="Codes of the edited pictures."),
                      EditVectorSocket.Output("edit_vector", tooltip="The change; of a batch, the mean change."),
                      io.Image.Output("image", tooltip="The edited pictures, 0..1."),
@@ -133,7 +140,7 @@ class OptimiseEditVector(io.ComfyNode):
                 outside_weight: float, inside_weight: float, perceptual_weight: float, mse_weight: float, first_row: int,
                 last_row: int, preset: str = "fixed", encoder_weight: float = 0.0, identity_weight: float = 0.0,
                 patience: int = 0, encoder: ModelHandle | None = None, identity: ModelHandle | None = None,
-                state: EditState | None = None) -> io.NodeOutput:
+                state: EditState | None = None, live_steps: int = 0) -> io.NodeOutput:
         sockets.require_codes_of(w_plus, generator)
         require_same_labels(label_map.labels, segmenter.require_labels(), "Optimise Edit Vector")
         network, branch = sockets.acquire_generator(generator), sockets.acquire_segmenter(segmenter)
@@ -149,7 +156,6 @@ class OptimiseEditVector(io.ComfyNode):
                                rows=_rows(first_row, last_row, network.num_ws))
         elif encode is not None:
             dilation = 3
-        progress = host.Progress(settings.steps)
         with host.autograd():
             start, noise = sockets.placed(w_plus, generator)
             target = label_map.ids.clone().to(generator.device)
@@ -160,9 +166,18 @@ class OptimiseEditVector(io.ComfyNode):
                                         f"codes give {list(before.shape)}; make it from these codes with Generate.")
             edited = label_map.labels.indices(names) if names else None
             region = edit_region(before, target, edited, dilation=dilation)
-            loss = EditLoss(network, branch, distance, start, target, region, settings, noise=noise, encode=encode,
-                            identify=identify)
-            edit = optimise_edit(loss, start, state=sockets.state_on(state, generator), on_step=progress.on_step)
+            live = LiveEdit(cls.hidden.unique_id or "", live_steps, start, target, (
+                generator.fingerprint, segmenter.fingerprint, perceptual.fingerprint, settings, dilation, names))
+            if live_steps and not bool(region.any()):
+                edit = live.unedited()
+            else:
+                settings = live.settings(settings)
+                loss = EditLoss(network, branch, distance, start, target, region, settings, noise=noise, encode=encode,
+                                identify=identify)
+                progress = host.Progress(settings.steps)
+                edit = optimise_edit(loss, start, initial=live.initial, state=sockets.state_on(state, generator),
+                                     on_step=progress.on_step)
+                live.remember(edit)
             codes = start + edit.delta
             with torch.no_grad():
                 image = network.synthesis(codes, noise=noise)[0]

@@ -33,7 +33,7 @@ from .folders import (
     work_folder,
 )
 from .identity import EMBEDDED
-from .pictures import preview_images, save_images
+from .pictures import preview_images, preview_picture, save_images
 from .progress import Progress, check_cancel
 
 if TYPE_CHECKING or EMBEDDED:
@@ -44,8 +44,8 @@ else:
 
 __all__ = ["EMBEDDED", "Cancelled", "ComfyExtension", "MissingModelError", "Progress", "SaveTarget", "autograd",
            "check_cancel", "compute_device", "input_files", "input_folder", "input_path", "io", "model_files", "model_path",
-           "model_target", "node_input", "preview_images", "register_folders", "save_images", "save_target", "schema",
-           "work_folder"]
+           "model_target", "node_input", "preview_images", "preview_picture", "register_folders", "save_images",
+           "save_target", "schema", "work_folder"]
 
 
 def schema(**fields: Any) -> io.Schema:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 import secrets
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from PIL import Image
@@ -30,6 +30,13 @@ def preview_images(images: Tensor, cls: Any) -> Any:
     if not EMBEDDED:
         return importlib.import_module("comfy_api.latest").ui.PreviewImage(images, cls=cls)
     return _write(images, f"ComfyUI_temp_{secrets.token_hex(3)}", "temp", cls, PREVIEW_COMPRESS_LEVEL)
+
+
+def preview_picture(image: Tensor, cls: Any) -> dict[str, str]:
+    """Write one IMAGE [1,H,W,C] into the temp folder; returns what the frontend asks for it with."""
+    saved = preview_images(image, cls)
+    shown = cast("dict[str, Any]", saved if isinstance(saved, dict) else saved.as_dict())
+    return dict(shown["images"][0])
 
 
 def _write(images: Tensor, prefix: str, folder: str, cls: Any, compress_level: int) -> dict[str, Any]:

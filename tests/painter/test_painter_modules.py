@@ -121,7 +121,8 @@ HOSTILE = [
     "", "hello\n\0\u202e", "atelier-labels:", "atelier-labels:2:AAAA", "atelier-labels:\ud800:", f"{PREFIX}***", f"{PREFIX}é",
     f"{PREFIX}AAA=A", f"{PREFIX}AAAA", f"{PREFIX}AAAA\n", PREFIX + "A" * 10_000_000, PREFIX + "😀" * 2**20, "𝄞" * 30,
     make_text(HEADER), make_text(HEADER | {"w": 3.0, "h": 2e0}), make_text(HEADER | {"w": 0}), make_text(HEADER | {"w": True}),
-    make_text(HEADER | {"w": "3"}), make_text(HEADER | {"w": None}), make_text(HEADER | {"w": 1e30}), make_text(HEADER | {"h": 1.5}),
+    make_text(HEADER | {"w": "3"}), make_text(HEADER | {"w": None}), make_text(HEADER | {"w": 1e30}),
+    make_text(HEADER | {"h": 1.5}),
     make_text(HEADER | {"h": 4097}), make_text(HEADER | {"h": -1}), make_text(HEADER | {"w": [3]}), make_text(HEADER | {"w": {}}),
     make_text(None, raw=b'{"w":' + b"9" * 5000 + b"}"), make_text(None, raw=b'{"w": NaN}'), make_text(None, raw=b'{"w": -0}'),
     make_text(None, raw=b"\xff\xfe"), make_text(None, raw=b"\xef\xbb\xbf{}"), make_text(None, raw=b"{}"), make_text([]),
@@ -138,10 +139,13 @@ HOSTILE = [
     make_text(HEADER | {"colours": [[0, 0, 0], [0, 0, 256], [0, 0, 0]]}), make_text(HEADER | {"colours": [[0, 0, 0], 1, None]}),
     make_text(HEADER | {"colours": [[0, 0.0, 0], [1, 2, 3], [True, 2, 3]]}), make_text(HEADER | {"colours": None}),
     make_text(HEADER | {"base": "12"}), make_text(HEADER | {"base": None}), make_text(HEADER | {"base": BASE.upper()}),
-    make_text(HEADER | {"base": BASE}, b"\x00"), make_text(HEADER, b""), make_text(HEADER, b"\x00"), make_text(HEADER, b"\x02\x00\x01"),
-    make_text(HEADER, b"\x02\x00\x05\x01\x02"), make_text(HEADER, b"\x02\x00\x02\x01\x05"), make_text(HEADER, b"\x01\x00\xff\xff\x03"),
+    make_text(HEADER | {"base": BASE}, b"\x00"), make_text(HEADER, b""), make_text(HEADER, b"\x00"),
+    make_text(HEADER, b"\x02\x00\x01"),
+    make_text(HEADER, b"\x02\x00\x05\x01\x02"), make_text(HEADER, b"\x02\x00\x02\x01\x05"),
+    make_text(HEADER, b"\x01\x00\xff\xff\x03"),
     make_text(HEADER, b"\x80\x80\x80\x80\x01"), make_text(HEADER, b"\xff\xff\xff\x7f"), make_text(HEADER, b"\x01\x00\x81"),
-    make_text(HEADER, b"\0" * 23), make_text(HEADER, b"\0" * 60_000_000), make_text(HEADER | {"w": 4096, "h": 4096}, b"\0" * 60_000_000),
+    make_text(HEADER, b"\0" * 23), make_text(HEADER, b"\0" * 60_000_000),
+    make_text(HEADER | {"w": 4096, "h": 4096}, b"\0" * 60_000_000),
 ]
 
 
@@ -198,7 +202,8 @@ def blobs(size: int, count: int, cells: int) -> LabelMap:
     return LabelMap(ids[None], LabelSet(("background", *(f"part {i}" for i in range(1, count))), default_palette(count)))
 
 
-@pytest.mark.parametrize(("size", "count", "cells", "limit"), [(512, 12, 16, 20_000), (1024, 34, 12, 35_000), (1024, 34, 20, 50_000)])
+@pytest.mark.parametrize(("size", "count", "cells", "limit"), [
+    (512, 12, 16, 20_000), (1024, 34, 12, 35_000), (1024, 34, 20, 50_000)])
 def test_texts_stay_short(painter: Painter, size: int, count: int, cells: int, limit: int) -> None:
     label_map = blobs(size, count, cells)
     drawing = LabelDrawing(label_map.ids[0], torch.ones(size, size, dtype=torch.bool), label_map.labels)
