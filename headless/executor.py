@@ -88,7 +88,8 @@ class Executor:
         self._entries: dict[int, _Entry] = {}
 
     def run(self, graph: Graph, observers: Sequence[Observer] = ()) -> dict[str, UiResult]:
-        """What each output node showed: node id -> ui result, such as {"images": [{filename, subfolder, type}]}.
+        """What output nodes, and others with something to show, showed: node id -> ui result, such as {"images": [{filename,
+        subfolder, type}]}.
 
         Raises NodeFailedError when a node fails, and whatever runtime's check_cancel raises (or KeyboardInterrupt)
         when the run is cancelled. What had finished by then is remembered.
@@ -103,7 +104,8 @@ class Executor:
                 if node.id not in run.visited:
                     entry = self._entries.get(run.numbers[node.id])
                     self._tell(run, NodeRecord(node, "skipped") if entry is None else self._cached(node, entry))
-            return {output: self._entries[run.numbers[output]].ui for output in graph.outputs}
+            shown = {node: self._entries[run.numbers[node]].ui for node in graph.nodes if node in run.visited}
+            return {node: ui for node, ui in shown.items() if ui or node in graph.outputs}
 
     def _evaluate(self, run: _Run, target: str) -> None:
         """Runs `target` after everything it needs; deep graphs need no deep stack."""

@@ -1,5 +1,7 @@
 // The painter's buttons and its list of labels. Text from outside is only ever set as textContent.
 
+import { icon } from "./icons.js";
+
 /** An element with properties, and children. */
 export function element(tag, properties = {}, ...children) {
   const made = Object.assign(document.createElement(tag), properties);
@@ -7,40 +9,44 @@ export function element(tag, properties = {}, ...children) {
   return made;
 }
 
-export const TOOLS = [
-  ["brush", "✎", "Brush (B)"], ["line", "╱", "Line (L)"], ["polygon", "⬠", "Polygon (P): click corners, Enter or the first closes"],
-  ["fill", "▨", "Fill what hangs together (F); with Shift every pixel of the label"], ["pick", "⌖", "Pick the label under the cursor (I)"],
-  ["move", "✥", "Choose a part and move it (M); its size is set beside"], ["erase", "⌫", "Erase to the map underneath (E)"]];
+function iconButton(name, title, properties) {
+  return element("button", { type: "button", title, ariaLabel: title, ...properties }, icon(name));
+}
+
+const TOOLS = {
+  brush: "Brush (B)", erase: "Erase to the map underneath (E)", line: "Line (L)",
+  polygon: "Polygon (P): click the corners; Enter or the first corner closes it",
+  fill: "Fill what hangs together (F); with Shift every pixel of the label", pick: "Pick the label under the cursor (I)",
+  move: "Choose a part and move it (M); the buttons beside change its size",
+};
 
 /** The row of tools. actions: what the buttons do, by name. Returns { root, show(state) }. */
 export function toolbar(actions) {
-  const button = (name, label, title) => element("button", { type: "button", title, textContent: label,
-    onclick: () => actions[name]() });
-  const tools = TOOLS.map(([name, label, title]) => {
-    const made = element("button", { type: "button", title, textContent: label, onclick: () => actions.tool(name) });
+  const button = (name, title) => iconButton(name, title, { onclick: () => actions[name]() });
+  const tools = Object.entries(TOOLS).map(([name, title]) => {
+    const made = iconButton(name, title, { onclick: () => actions.tool(name) });
     made.dataset.tool = name;
     return made;
   });
-  const slider = (name, title, min, max, step) => element("input", { type: "range", title, min, max, step,
+  const slider = (name, title, min, max, step) => element("input", { type: "range", title, ariaLabel: title, min, max, step,
     oninput: (event) => actions[name](Number(event.target.value)) });
   const size = slider("size", "Size of the brush in pixels ([ and ])", 1, 128, 1);
-  const shape = button("shape", "●", "Round or square brush");
+  const shape = iconButton("round", "Round or square brush", { onclick: () => actions.shape() });
   const opacity = slider("opacity", "How much the labels cover the picture", 0, 1, 0.05);
-  const outline = button("outline", "◫", "Outlines only");
-  const before = element("button", { type: "button", textContent: "◑", title: "Hold to see the map before the drawing (H)",
-    onpointerdown: () => actions.before(true), onpointerup: () => actions.before(false), onpointerleave: () => actions.before(false) });
-  const part = element("span", { className: "part", hidden: true },
-    button("grow", "+", "Enlarge the part"), button("shrink", "−", "Shrink the part"),
-    button("flipX", "⇄", "Mirror the part left to right"), button("flipY", "⇅", "Mirror the part top to bottom"));
-  const root = element("div", { className: "bar" }, ...tools, shape, size, part,
-    button("undo", "↶", "Undo (Ctrl+Z)"), button("redo", "↷", "Redo (Ctrl+Shift+Z)"), opacity, outline, before,
-    button("fit", "⛶", "Show all (0)"), button("clear", "✕", "Drop the drawing"), button("importPng", "⭱", "Read an indexed PNG"),
-    button("exportPng", "⭳", "Save as indexed PNG"));
+  const outline = button("outline", "Outlines only");
+  const before = iconButton("before", "Hold to see the map before the drawing (H)", { onpointerdown: () => actions.before(true),
+    onpointerup: () => actions.before(false), onpointerleave: () => actions.before(false) });
+  const part = element("span", { className: "part", hidden: true }, button("grow", "Enlarge the part"),
+    button("shrink", "Shrink the part"), button("flipX", "Mirror the part left to right"), button("flipY", "Mirror the part top to bottom"));
+  const root = element("div", { className: "bar" }, ...tools, shape, size, part, button("undo", "Undo (Ctrl+Z)"),
+    button("redo", "Redo (Ctrl+Shift+Z)"), opacity, outline, before, button("fit", "Show all (0)"), button("clear", "Drop the drawing"),
+    button("importPng", "Read an indexed PNG"), button("exportPng", "Save as indexed PNG"));
+  let shown = "round";
   return {
     root,
     show(state) {
       for (const tool of tools) tool.classList.toggle("on", tool.dataset.tool === state.tool);
-      shape.textContent = state.shape === "round" ? "●" : "■";
+      if (shown !== state.shape) shape.replaceChildren(icon((shown = state.shape)));
       size.value = state.size;
       opacity.value = state.opacity;
       outline.classList.toggle("on", state.outline);
@@ -66,8 +72,8 @@ export function palette(actions) {
     rows = model.names.map((name, id) => {
       const swatch = element("span", { className: "swatch" });
       swatch.style.background = `rgb(${model.colours[id].join(",")})`;
-      const eye = element("button", { type: "button", title: "Show or hide", onclick: (event) => act(event, () => actions.hide(id)) });
-      const lock = element("button", { type: "button", title: "Lock: its pixels stay", onclick: (event) => act(event, () => actions.lock(id)) });
+      const eye = iconButton("eye", "Show or hide", { onclick: (event) => act(event, () => actions.hide(id)) });
+      const lock = iconButton("open", "Lock: its pixels stay", { onclick: (event) => act(event, () => actions.lock(id)) });
       const text = element("span", { className: "name", textContent: name, title: name });
       const root = element("div", { className: "label", role: "option", onclick: () => actions.choose(id) }, swatch, text, eye, lock);
       return { root, eye, lock, name };
@@ -87,8 +93,9 @@ export function palette(actions) {
       if (names !== model.names) build(model);
       rows.forEach((row, id) => {
         row.root.classList.toggle("on", id === chosen);
-        row.eye.textContent = model.hidden.has(id) ? "◌" : "◉";
-        row.lock.textContent = model.locked.has(id) ? "🔒" : "·";
+        row.eye.replaceChildren(icon(model.hidden.has(id) ? "hidden" : "eye"));
+        row.lock.replaceChildren(icon(model.locked.has(id) ? "lock" : "open"));
+        row.lock.classList.toggle("set", model.locked.has(id));
       });
     },
   };
@@ -98,7 +105,8 @@ export const STYLE = `
 .atelier-painter { display: flex; flex-direction: column; gap: 4px; width: 100%; height: 100%; min-height: 260px; box-sizing: border-box;
   font: 12px sans-serif; color: var(--input-text, #ddd); user-select: none; }
 .atelier-painter .bar { display: flex; flex-wrap: wrap; gap: 2px; align-items: center; }
-.atelier-painter button { min-width: 24px; height: 24px; padding: 0 4px; border: 1px solid transparent; border-radius: 4px;
+.atelier-painter svg { width: 16px; height: 16px; display: block; }
+.atelier-painter button { display: inline-flex; align-items: center; justify-content: center; min-width: 24px; height: 24px; padding: 0 4px; border: 1px solid transparent; border-radius: 4px;
   background: var(--comfy-input-bg, #222); color: inherit; cursor: pointer; }
 .atelier-painter button.on { border-color: var(--p-primary-color, #6cf); }
 .atelier-painter input[type=range] { width: 64px; }
@@ -114,7 +122,9 @@ export const STYLE = `
   border: 1px solid transparent; }
 .atelier-painter .label[hidden], .atelier-painter .part[hidden] { display: none; }
 .atelier-painter .label.on { border-color: var(--p-primary-color, #6cf); }
-.atelier-painter .label button { min-width: 16px; width: 16px; height: 16px; padding: 0; background: none; font-size: 9px; }
+.atelier-painter .label button { min-width: 16px; width: 16px; height: 16px; padding: 0; background: none; opacity: 0.5; }
+.atelier-painter .label button.set { opacity: 1; }
+.atelier-painter .label svg { width: 12px; height: 12px; }
 .atelier-painter .swatch { width: 11px; height: 11px; border-radius: 2px; flex: none; border: 1px solid #0008; }
 .atelier-painter .name { flex: 1; overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
 .atelier-painter .status { display: flex; justify-content: space-between; gap: 8px; min-height: 15px; opacity: 0.85; }

@@ -29,6 +29,7 @@ export class Painter {
     this.count = element("span", { className: "count" });
     this.message = element("span", { className: "message" });
     const stage = element("div", { className: "stage" }, this.canvas, this.keys);
+    stage.dataset.captureWheel = "true"; // Nodes 2.0 leaves the wheel to it while it has the focus
     this.root = element("div", { className: "atelier-painter" }, element("style", { textContent: STYLE }), this.bar.root,
       element("div", { className: "body" }, stage, this.list.root), element("div", { className: "status" }, this.count, this.message));
     this.view = new View(this.canvas);
@@ -108,7 +109,6 @@ export class Painter {
       const { names, width, height } = this.blank();
       this.model = new LabelModel(width, height, { names, colours: defaultPalette(names.length) });
     }
-    this.state.label = Math.min(this.state.label, this.model.names.length - 1);
     this.view.setModel(this.model);
     this.show();
   }
@@ -191,7 +191,7 @@ export class Painter {
 
   show() {
     this.bar.show(this.state);
-    this.list.show(this.model, this.state.label);
+    this.list.show(this.model, this.chosen());
     this.count.textContent = `${this.model.changed.toLocaleString("en")} of ${this.model.ids.length.toLocaleString("en")} pixels changed`;
   }
 
@@ -258,8 +258,14 @@ export class Painter {
     return { size: painting ? this.state.size : 1, shape: this.state.shape };
   }
 
+  /** The label to paint with. */
+  chosen() {
+    return Math.min(this.state.label, this.model.names.length - 1);
+  }
+
+  /** The same, or null where the tool erases to the base. */
   label() {
-    return this.state.tool === "erase" ? null : this.state.label;
+    return this.state.tool === "erase" ? null : this.chosen();
   }
 
   at(event) {
@@ -268,7 +274,7 @@ export class Painter {
 
   down(event) {
     this.keys.focus({ preventScroll: true });
-    this.canvas.setPointerCapture(event.pointerId);
+    if (event.isTrusted) this.canvas.setPointerCapture(event.pointerId);
     event.preventDefault();
     this.pointers.set(event.pointerId, event);
     if (this.pointers.size === 2) return this.startPinch();
@@ -286,7 +292,7 @@ export class Painter {
       this.view.refresh(model.touched());
     } else if (state.tool === "line") this.stroke = { line: [x, y] };
     else if (!inside) return;
-    else if (state.tool === "fill") this.committed(model.edit(() => model.fill(x, y, state.label, { contiguous: !event.shiftKey })));
+    else if (state.tool === "fill") this.committed(model.edit(() => model.fill(x, y, this.chosen(), { contiguous: !event.shiftKey })));
     else if (state.tool === "pick") this.choose(model.pick(x, y));
     else if (state.tool === "move") {
       this.choosePart(x, y);
@@ -305,7 +311,8 @@ export class Painter {
       view.pan(cx - stroke.pan[0], cy - stroke.pan[1]);
       stroke.pan = [cx, cy];
     } else if (stroke?.last) {
-      for (const step of event.getCoalescedEvents?.() ?? [event]) {
+      const steps = event.getCoalescedEvents?.() ?? [];
+      for (const step of steps.length ? steps : [event]) {
         const [px, py] = this.at(step);
         model.stroke(...stroke.last, px, py, this.brush(), this.label());
         stroke.last = [px, py];
@@ -329,7 +336,7 @@ export class Painter {
     if (stroke?.last) this.committed(model.commit());
     else if (stroke?.line) {
       view.path = null;
-      this.committed(model.edit(() => model.stroke(...stroke.line, ...this.at(event), this.brush(), this.state.label)));
+      this.committed(model.edit(() => model.stroke(...stroke.line, ...this.at(event), this.brush(), this.chosen())));
       view.draw();
     } else if (stroke?.part) {
       const [x, y] = this.at(event), { rect, label } = stroke.part;
@@ -384,7 +391,7 @@ export class Painter {
   closePolygon() {
     if (this.state.tool !== "polygon" || !this.view.path) return;
     this.view.path = null;
-    if (this.corners.length > 2) this.committed(this.model.edit(() => this.model.polygon(this.corners, this.state.label)));
+    if (this.corners.length > 2) this.committed(this.model.edit(() => this.model.polygon(this.corners, this.chosen())));
     this.view.draw();
   }
 
