@@ -104,7 +104,7 @@ class Executor:
                 if node.id not in run.visited:
                     entry = self._entries.get(run.numbers[node.id])
                     self._tell(run, NodeRecord(node, "skipped") if entry is None else self._cached(node, entry))
-            shown = {node: self._entries[run.numbers[node]].ui for node in graph.nodes if node in run.visited}
+            shown = {node: entry.ui for node in graph.nodes if (entry := self._entries.get(run.numbers[node])) is not None}
             return {node: ui for node, ui in shown.items() if ui or node in graph.outputs}
 
     def _evaluate(self, run: _Run, target: str) -> None:

@@ -135,10 +135,12 @@ class CombineEditVectors(io.ComfyNode):
     def define_schema(cls) -> io.Schema:
         inputs: list[io.Input] = [
             EditVectorSocket.Input("edit_vector_1", tooltip="First edit vector."),
-            host.node_input(io.Float, "strength_1", default=1.0, min=-8.0, max=8.0, step=0.05, tooltip="Of the first.")]
+            host.node_input(io.Float, "strength_1", default=1.0, min=-8.0, max=8.0, step=0.05,
+                            display_mode=io.NumberDisplay.slider, tooltip="Of the first.")]
         for i in range(2, SLOTS + 1):
             inputs += [EditVectorSocket.Input(f"edit_vector_{i}", optional=True, tooltip=f"Edit vector {i}, if wanted."),
                        host.node_input(io.Float, f"strength_{i}", default=1.0, min=-8.0, max=8.0, step=0.05, optional=True,
+                                       display_mode=io.NumberDisplay.slider,
                                        tooltip=f"Strength of edit vector {i}.")]
         inputs += [host.node_input(io.Combo, "mode", options=["add", "average"], default="add", optional=True,
                                    tooltip="'add': the sum of strength times vector, several edits at once. 'average': the "

@@ -202,6 +202,7 @@ class RefineEdit(io.ComfyNode):
                     WPlusSocket.Input("w_plus", tooltip="Codes of the pictures to edit."),
                     EditVectorSocket.Input("edit_vector", tooltip="Edit vector of the same generator."),
                     host.node_input(io.Float, "strength", default=1.0, min=-4.0, max=4.0, step=0.05,
+                                    display_mode=io.NumberDisplay.slider,
                                     tooltip="0 changes nothing, 1 is the edit as optimised, -1 its opposite."),
                     io.String.Input("edited_labels", default="", tooltip="Parts the edit is about, separated by commas. "
                                                                          "Empty: those the vector names."),

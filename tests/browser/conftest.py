@@ -5,6 +5,7 @@ The stand-in serves the pages of comfyui-frontend-package; COMFYUI_PATH names a 
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import shutil
@@ -13,12 +14,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
          "--disable-component-update", "--disable-sync"]
 NODE = "AtelierPaintLabelMap"
+CLIP = {"x": 50, "y": 60, "width": 1080, "height": 860}
+FILM_SECONDS = 20
 
 
 def find_chromium() -> str:
@@ -158,3 +162,30 @@ def page(opened: Page) -> Iterator[Page]:
     opened.js("() => { app.ui.autoQueueEnabled = false; app.graph.clear(); }")
     yield opened
     assert opened.errors == []
+
+
+class Film:
+    """Screenshots of a test, kept as pictures for the help page and the README where ATELIER_PICTURES names a folder."""
+
+    def __init__(self, folder: str | None) -> None:
+        self.folder, self.frames = None if folder is None else Path(folder), []
+
+    def shoot(self, page: Page, times: int = 1) -> None:
+        """One frame; several for a longer look."""
+        if self.folder is not None:
+            frame = Image.open(io.BytesIO(page.page.screenshot(clip=CLIP))).convert("RGB")
+            self.frames += [frame] * times
+
+    def save(self) -> None:
+        if self.folder is None:
+            return
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.frames[-1].save(self.folder / "painter.png", optimize=True)
+        small = [frame.resize((frame.width * 2 // 3, frame.height * 2 // 3)) for frame in self.frames]
+        small[0].save(self.folder / "painter.webp", save_all=True, append_images=small[1:], loop=0, quality=60, method=6,
+                      duration=FILM_SECONDS * 1000 // len(small))
+
+
+@pytest.fixture
+def film() -> Film:
+    return Film(os.environ.get("ATELIER_PICTURES"))

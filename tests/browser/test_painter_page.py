@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from latent_atelier.demo.make_images import shipped_cars
+from latent_atelier.demo.scenes import render
 from latent_atelier.headless.cli import main
 from latent_atelier.pipelines.label_png import from_png
 from latent_atelier.pipelines.label_text import decode_label_map
+from PIL import Image
 
+ROOT = Path(__file__).parents[2]
 HOSTILE = "<img src=x onerror=window.hacked=1>"
 BLANK = {"labels": f"background, sky, {HOSTILE}, sea", "width": 96, "height": 64}
 
@@ -170,10 +176,12 @@ def car_graph(page) -> int:
     return page.js("""async () => {
         const make = (type, x, y, values = {}) => { const n = LiteGraph.createNode(type); n.pos = [x, y]; app.graph.add(n);
           for (const [k, v] of Object.entries(values)) n.widgets.find((w) => w.name === k).value = v; return n; };
-        const models = make('AtelierLoadEditGANModels', -900, 0), sample = make('AtelierSampleLatents', -600, 0, { seed: 3, count: 1 });
-        const generate = make('AtelierGenerate', -300, 0), paint = make('AtelierPaintLabelMap', 60, 120), show = make('PreviewImage', 700, 120);
-        const look = make('AtelierLabelMapPreview', 1100, 120);
-        models.connect(0, sample, 0); models.connect(0, generate, 0); models.connect(2, generate, 1); sample.connect(0, generate, 2);
+        const models = make('AtelierLoadEditGANModels', -900, 0);
+        const sample = make('AtelierSampleLatents', -600, 0, { seed: 3, count: 1 });
+        const generate = make('AtelierGenerate', -300, 0), paint = make('AtelierPaintLabelMap', 60, 120);
+        const show = make('PreviewImage', 700, 120), look = make('AtelierLabelMapPreview', 1100, 120);
+        models.connect(0, sample, 0); models.connect(0, generate, 0);
+        models.connect(2, generate, 1); sample.connect(0, generate, 2);
         generate.connect(1, paint, paint.findInputSlot('label_map')); generate.connect(0, paint, paint.findInputSlot('image'));
         paint.connect(0, look, 0); look.connect(0, show, 0);
         app.canvas.ds.scale = 1; app.canvas.ds.offset = [0, 0]; app.canvas.setDirty(true, true);
@@ -208,8 +216,8 @@ def test_upstream_map_picture_and_names_come_with_a_run(page) -> None:
 def test_painting_runs_a_queue_that_runs_on_change(page) -> None:
     node = page.add(**BLANK)
     show = page.js("""(id) => { const n = LiteGraph.createNode('AtelierLabelMapPreview'); n.pos = [900, 120]; app.graph.add(n);
-        app.graph.getNodeById(id).connect(0, n, 0); app.ui.autoQueueMode = 'change'; app.ui.autoQueueEnabled = true; return n.id; }""",
-                   node)
+        app.graph.getNodeById(id).connect(0, n, 0); app.ui.autoQueueMode = 'change'; app.ui.autoQueueEnabled = true;
+        return n.id; }""", node)
     assert show
     page.page.wait_for_timeout(400)
     page.queue()
@@ -220,6 +228,62 @@ def test_painting_runs_a_queue_that_runs_on_change(page) -> None:
     prompt = json.loads(sent.value.post_data)["prompt"]
     drawing = next(e["inputs"]["drawing"] for e in prompt.values() if e["class_type"] == "AtelierPaintLabelMap")
     assert decode_label_map(drawing).ids.flatten().tolist() == page.ids(node)
+
+
+CABIN = [("roof", [(23.5, 29.5), (32.5, 13.5), (43.5, 13.5), (50.5, 29.5)]),
+         ("front window", [(25.5, 29.5), (31.5, 16.5), (36.5, 16.5), (36.5, 29.5)]),
+         ("rear window", [(39.5, 29.5), (39.5, 16.5), (43, 16.5), (47.5, 29.5)])]
+
+
+def test_the_picture_follows_the_brush(page, film) -> None:
+    """The shipped workflow: a taller cabin is painted, the queue runs on change, and the renderer knows what should come."""
+    workflow = json.loads((ROOT / "workflows" / "paint_and_edit.json").read_text())
+    for entry in workflow["nodes"]:
+        if entry["type"] == "AtelierPaintLabelMap":
+            entry["widgets_values"][0] = ""
+    page.js("async (workflow) => { await app.loadGraphData(workflow); }", workflow)
+    page.page.wait_for_timeout(800)
+    node = page.js("""() => { const find = (type) => app.graph.nodes.find((n) => n.type === type);
+        const paint = find('AtelierPaintLabelMap'), ds = app.canvas.ds;
+        ds.scale = 1;
+        ds.offset = [60 - paint.pos[0], 110 - paint.pos[1]];
+        find('PreviewImage').pos = [paint.pos[0] + 600, paint.pos[1]];
+        find('AtelierOptimiseEditVector').pos = [paint.pos[0], paint.pos[1] + 1000];
+        app.canvas.setDirty(true, true);
+        return paint.id; }""")
+    pictures: list[str] = []
+    page.page.on("response", lambda r: pictures.append(r.url) if "/view" in r.url and "type=temp" in r.url else None)
+    page.queue()
+    page.page.wait_for_function("(id) => app.graph.getNodeById(id).atelierPainter.view.picture", arg=node, timeout=90_000)
+    page.page.wait_for_timeout(1500)
+    page.js("() => { app.ui.autoQueueMode = 'change'; app.ui.autoQueueEnabled = true; }")
+    film.shoot(page, 2)
+    page.choose(node, "polygon")
+    for name, corners in CABIN:
+        page.choose(node, label=page.painter(node, "p.model.names.indexOf(a)", name))
+        for corner in corners:
+            page.click(node, *corner)
+            film.shoot(page)
+        seen = len(pictures)
+        page.page.keyboard.press("Enter")
+        page.page.wait_for_timeout(150)
+        film.shoot(page)
+        for _ in range(60):
+            if len(pictures) > seen + 1:
+                break
+            page.page.wait_for_timeout(250)
+        page.page.wait_for_timeout(600)
+        film.shoot(page, 3)
+    page.js("() => { app.ui.autoQueueEnabled = false; }")
+    film.save()
+    shown = [Image.open(io.BytesIO(page.page.request.get(url).body())).convert("RGB") for url in dict.fromkeys(pictures)]
+    car = shipped_cars()[0]
+    before, after = (render(c, 64)[0] / 255.0 for c in (car, car.replace(cabin_height=car.cabin_height * 1.35)))
+    where = np.abs(after - before).max(axis=2) > 0.15
+    errors = [float(((np.asarray(p) / 255.0 - after) ** 2)[where].mean()) for p in shown if p.size == (64, 64)]
+    assert min(errors) < 0.5 * max(errors), errors
+    drawing = next(e["inputs"]["drawing"] for e in page.queue().values() if e["class_type"] == "AtelierPaintLabelMap")
+    assert len(drawing) < 900
 
 
 def test_pictures_go_out_and_come_in(page, tmp_path: Path) -> None:
@@ -261,13 +325,14 @@ def test_large_maps_stay_fluent(page) -> None:
     torch.set_num_threads(1)
     names = ", ".join(["background", *(f"part {i}" for i in range(1, 34))])
     node = page.add(labels=names, width=1024, height=1024)
-    page.painter(node, """p.model.edit(() => { for (let y = 0; y < 1024; y += 32) for (let x = 0; x < 1024; x += 32)
-        p.model.stroke(x + 16, y + 16, x + 16, y + 16, { size: 32, shape: 'square' }, (x + y) / 32 % 34); }), p.view.refresh()""")
+    page.painter(node, """p.model.edit(() => { for (let y = 16; y < 1024; y += 32) for (let x = 16; x < 1024; x += 32)
+        p.model.stroke(x, y, x, y, { size: 32, shape: 'square' }, (x + y) / 32 % 34); }), p.view.refresh()""")
     page.choose(node, "brush", 5, size=40)
     result = page.painter(node, """(async () => {
-        const r = p.canvas.getBoundingClientRect(), send = (type, t) => p.canvas.dispatchEvent(new PointerEvent(type, {
-          pointerId: 1, clientX: r.left + r.width * (0.5 + 0.4 * Math.cos(t)), clientY: r.top + r.height * (0.5 + 0.4 * Math.sin(t * 1.3)),
-          bubbles: true }));
+        const r = p.canvas.getBoundingClientRect();
+        const send = (type, t) => p.canvas.dispatchEvent(new PointerEvent(type, { pointerId: 1, bubbles: true,
+          clientX: r.left + r.width * (0.5 + 0.4 * Math.cos(t)),
+          clientY: r.top + r.height * (0.5 + 0.4 * Math.sin(t * 1.3)) }));
         send('pointerdown', 0);
         const begin = performance.now(), frames = p.view.frames;
         for (let t = 0.05; performance.now() - begin < 2000; t += 0.05) {

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,7 +23,8 @@ ROOT = Path(__file__).parents[2]
 STATIC = Path(comfyui_frontend_package.__file__).parent / "static"
 EMPTY: dict[str, Any] = {"embeddings": [], "i18n": {}, "workflow_templates": {}, "experiment/models": [], "models": [],
                          "global_subgraphs": {}, "features": {}, "history": {}, "customnode/getlist": {}, "userdata": [],
-                         "v2/userdata": [], "node_replacements": {}, "jobs": {"jobs": [], "pagination": {"offset": 0, "limit": 64, "total": 0, "has_more": False}}}
+                         "v2/userdata": [], "node_replacements": {},
+                         "jobs": {"jobs": [], "pagination": {"offset": 0, "limit": 64, "total": 0, "has_more": False}}}
 
 
 class PageServer:

@@ -118,13 +118,16 @@ def make_text(header: Any, body: bytes = b"\x01\x00\x01", *, raw: bytes | None =
 
 HEADER = {"w": 3, "h": 2, "names": ["background", "a", "b"], "base": ""}
 HOSTILE = [
-    "", "hello\n\0\u202e", "atelier-labels:", "atelier-labels:2:AAAA", "atelier-labels:\ud800:", f"{PREFIX}***", f"{PREFIX}é",
+    "", "hello\n\0\u202e",
+    "atelier-labels:", "atelier-labels:2:AAAA", "atelier-labels:\ud800:", f"{PREFIX}***", f"{PREFIX}é",
     f"{PREFIX}AAA=A", f"{PREFIX}AAAA", f"{PREFIX}AAAA\n", PREFIX + "A" * 10_000_000, PREFIX + "😀" * 2**20, "𝄞" * 30,
     make_text(HEADER), make_text(HEADER | {"w": 3.0, "h": 2e0}), make_text(HEADER | {"w": 0}), make_text(HEADER | {"w": True}),
     make_text(HEADER | {"w": "3"}), make_text(HEADER | {"w": None}), make_text(HEADER | {"w": 1e30}),
     make_text(HEADER | {"h": 1.5}),
-    make_text(HEADER | {"h": 4097}), make_text(HEADER | {"h": -1}), make_text(HEADER | {"w": [3]}), make_text(HEADER | {"w": {}}),
-    make_text(None, raw=b'{"w":' + b"9" * 5000 + b"}"), make_text(None, raw=b'{"w": NaN}'), make_text(None, raw=b'{"w": -0}'),
+    make_text(HEADER | {"h": 4097}), make_text(HEADER | {"h": -1}), make_text(HEADER | {"w": [3]}),
+    make_text(HEADER | {"w": {}}),
+    make_text(None, raw=b'{"w":' + b"9" * 5000 + b"}"), make_text(None, raw=b'{"w": NaN}'),
+    make_text(None, raw=b'{"w": -0}'),
     make_text(None, raw=b"\xff\xfe"), make_text(None, raw=b"\xef\xbb\xbf{}"), make_text(None, raw=b"{}"), make_text([]),
     make_text("text"), make_text(None), make_text(None, raw=b"[" * 9000), make_text(HEADER | {"x": [[[[[[[[1]]]]]]]]}),
     make_text(HEADER | {"x": "[[[[[[[[[[\\\"["}), make_text("x" * 70_000), make_text({"w": 1, "h": 1}),

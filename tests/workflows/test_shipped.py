@@ -98,6 +98,19 @@ def test_apply_vector_works_on_other_cars(outputs: dict[str, Path]) -> None:
         assert errors[2] < errors[1] < errors[0], (number, errors)  # strengths 1, 0, -1
 
 
+def test_the_painted_cabin_becomes_a_taller_one(outputs: dict[str, Path]) -> None:
+    car = shipped_cars()[0]
+    before, taller = (render(c, SIZE)[0] / 255.0 for c in (car, car.replace(cabin_height=car.cabin_height * 1.35)))
+    where = np.abs(taller - before).max(axis=2) > 0.15
+    sheet = cells(outputs["paint_and_edit"] / "paint_and_edit" / "sheet_00001_.png", 5, 1)
+    edited = picture(outputs["paint_and_edit"] / "paint_and_edit" / "edited_00001_.png")
+    errors = [float(((p - taller) ** 2)[where].mean()) for p in (sheet[0, 0], edited)]
+    assert errors[1] < 0.3 * errors[0]
+    far = np.ones((SIZE, SIZE), bool)
+    far[:36] = False
+    assert -10 * np.log10(float(((edited - sheet[0, 0]) ** 2)[far].mean())) > 27
+
+
 def test_report_names_every_node(outputs: dict[str, Path]) -> None:
     report = json.loads((outputs["edit_car"] / "report.json").read_text())
     assert report["status"] == "done"
