@@ -32,7 +32,7 @@ def find_chromium() -> str:
     pytest.skip("there is no Chromium here; `python3 start.py test` installs Debian's where it can")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[Any]:
     path = find_chromium()
     with playwright.sync_playwright() as running:
@@ -41,7 +41,7 @@ def chromium() -> Iterator[Any]:
         browser.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of the page."""
     place = tmp_path_factory.mktemp("page")
@@ -141,7 +141,7 @@ class Page:
         return json.loads(sent.value.post_data)["prompt"]
 
 
-@pytest.fixture(scope="session", params=["classic", "vue"])
+@pytest.fixture(scope="module", params=["classic", "vue"])
 def opened(request: pytest.FixtureRequest, chromium: Any, site: str) -> Iterator[Page]:
     """A page in one of the two renderers."""
     context = chromium.new_context(viewport={"width": 1500, "height": 1000}, has_touch=True)
