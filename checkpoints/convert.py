@@ -5,6 +5,7 @@
     rosinality's .pt                                                  g_ema with latent_avg and noises
     pSp, e4e, ReStyle                                                 the encoder, or the generator it was trained for
     EditGAN                                                           classifiers (a folder of them), encoder
+    FUNIT, UNIT                                                       gen_test, the averaged generator; a and b
     ArcFace IR-SE50, state dicts in the layout of stylegan2-ada       as they are
     LPIPS                                                             the package's, or torchvision's backbone and its heads
 """
@@ -33,6 +34,7 @@ from .registry import ARCHITECTURES, CheckpointInfo, inspect, save_checkpoint
 from .rosinality import from_rosinality
 from .style_encoders import part_of, style_encoder
 from .tensorflow import discriminator_state, generator_state, tensorflow_network
+from .translation import without_stale
 
 PARTS = {"generator": ("G_ema", "stylegan2-generator"), "discriminator": ("D", "stylegan2-discriminator"),
          "encoder": ("", "style-encoder")}
@@ -122,6 +124,9 @@ def _recognise(values: list[object], part: str, source: Path, heads: Path | None
         if part == "encoder":
             return _Found(name, *style_encoder(encoded, entries.get("opts"), average))
         return _rosinality(part_of(encoded, "decoder."), average)
+    translator = _translator(entries)
+    if translator is not None:
+        return translator
     for state in _state_dicts(value):
         if "features.0.weight" in state:
             return _Found("lpips", lpips_from_torchvision(state, heads))
@@ -133,6 +138,19 @@ def _recognise(values: list[object], part: str, source: Path, heads: Path | None
             return _Found(kinds[0], state)
     held = ", ".join(f"'{k!s:.40}'" for k in list(entries)[:6]) or f"a {type(value).__name__}"
     raise UnknownArchitectureError(f"{source.name} holds no network that this version can import; it holds {held}.")
+
+
+def _translator(entries: Mapping[object, object]) -> _Found | None:
+    """FUNIT's averaged generator, or UNIT's two."""
+    if isinstance(entries.get("gen_test"), dict):
+        return _Found("funit", without_stale(_tensors(entries["gen_test"])))
+    sides = {name: _tensors(entries.get(name)) for name in ("a", "b")}
+    if not all(sides.values()):
+        return None
+    if any(key.startswith("cnns.") for key in sides["a"]):
+        raise LayoutError("it holds UNIT's discriminators; import the gen_... file beside it")
+    return _Found("unit", {f"{name}.{key}": value for name, state in sides.items()
+                           for key, value in without_stale(state).items()})
 
 
 def _dict(value: object) -> Mapping[object, object]:

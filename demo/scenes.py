@@ -103,18 +103,18 @@ class Car:
         return dataclasses.replace(self, **changes)
 
 
-def _circle(x: Array, y: Array, center: Point, radius: float) -> Array:
+def circle(x: Array, y: Array, center: Point, radius: float) -> Array:
     return np.hypot(x - center[0], y - center[1]) - np.float32(radius)
 
 
-def _box(x: Array, y: Array, center: Point, size: Point, radius: float) -> Array:
+def box(x: Array, y: Array, center: Point, size: Point, radius: float) -> Array:
     """Rounded rectangle of full width and height `size`."""
     qx = np.abs(x - center[0]) - (size[0] / 2 - radius)
     qy = np.abs(y - center[1]) - (size[1] / 2 - radius)
     return np.hypot(np.maximum(qx, 0), np.maximum(qy, 0)) + np.minimum(np.maximum(qx, qy), 0) - radius
 
 
-def _polygon(x: Array, y: Array, points: Sequence[Point], radius: float) -> Array:
+def polygon(x: Array, y: Array, points: Sequence[Point], radius: float) -> Array:
     """Convex polygon with corners rounded by `radius` (its points are the centres of the rounding)."""
     squared = np.full(np.broadcast_shapes(x.shape, y.shape), np.inf, np.float32)
     inside = np.full(squared.shape, -np.inf, np.float32)
@@ -131,7 +131,7 @@ def _polygon(x: Array, y: Array, points: Sequence[Point], radius: float) -> Arra
     return np.where(inside < 0, -distance, distance).astype(np.float32) - np.float32(radius)
 
 
-class _Canvas:
+class Canvas:
     """A picture being painted, back to front."""
 
     def __init__(self, size: int) -> None:
@@ -149,7 +149,7 @@ class _Canvas:
 
 def render(car: Car, size: int) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
     """The car as (picture uint8 [size,size,3], label map uint8 [size,size] of indices into CAR_LABEL_NAMES)."""
-    c = _Canvas(size)
+    c = Canvas(size)
     y = c.y
     t = np.clip(y / car.horizon, 0, 1)[:, :, None]
     sky = np.asarray(car.sky_top, np.float32) * (1 - t) + np.asarray(car.sky_bottom, np.float32) * t
@@ -164,7 +164,7 @@ def render(car: Car, size: int) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.u
     left, right, r = car.cabin_x - car.cabin_width / 2, car.cabin_x + car.cabin_width / 2, 0.03
     cabin = [(left + r, base), (left + car.slant_rear + r, ceiling + r), (right - car.slant_front - r, ceiling + r),
              (right - r, base)]
-    c.paint(_polygon(x, y, cabin, r), car.roof_colour, ROOF)
+    c.paint(polygon(x, y, cabin, r), car.roof_colour, ROOF)
     inset, post, w = 0.034, 0.016, 0.010
     sill_y, lintel = top - 0.004 - w, ceiling + inset + w
     middle = car.cabin_x + car.pillar + (car.slant_rear - car.slant_front) / 2
@@ -174,26 +174,26 @@ def render(car: Car, size: int) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.u
 
     rear_edge = [edge(left + inset + w, car.slant_rear, at) for at in (sill_y, lintel)]
     front_edge = [edge(right - inset - w, -car.slant_front, at) for at in (sill_y, lintel)]
-    c.paint(_polygon(x, y, [(rear_edge[0], sill_y), (rear_edge[1], lintel), (middle - post - w, lintel),
+    c.paint(polygon(x, y, [(rear_edge[0], sill_y), (rear_edge[1], lintel), (middle - post - w, lintel),
                             (middle - post - w, sill_y)], w), car.window_colour, REAR_WINDOW)
-    c.paint(_polygon(x, y, [(middle + post + w, sill_y), (middle + post + w, lintel), (front_edge[1], lintel),
+    c.paint(polygon(x, y, [(middle + post + w, sill_y), (middle + post + w, lintel), (front_edge[1], lintel),
                             (front_edge[0], sill_y)], w), car.window_colour, FRONT_WINDOW)
     # body with a soft shade from top to bottom
     for end in (-1, 1):
-        c.paint(_box(x, y, (end * (front - 0.015), car.axle_y - 0.035), (0.11, 0.06), 0.02), car.bumper_colour, BUMPER)
+        c.paint(box(x, y, (end * (front - 0.015), car.axle_y - 0.035), (0.11, 0.06), 0.02), car.bumper_colour, BUMPER)
     shade = (1.10 - 0.30 * np.clip((y - top) / (bottom - top), 0, 1))[:, :, None]
     body = np.clip(np.asarray(car.body_colour, np.float32) * shade, 0, 1)
-    c.paint(_box(x, y, (0.0, (top + bottom) / 2), (car.length - 0.06, bottom - top), 0.055), body, BODY)
-    c.paint(_box(x, y, (0.0, car.axle_y + 0.012), (car.wheelbase, 0.05), 0.012), SILL_COLOUR, SILL)
-    c.paint(_box(x, y, (car.plate_x, (top + car.axle_y) / 2 - 0.002), (car.plate_width, 0.085), 0.018), car.plate_colour,
+    c.paint(box(x, y, (0.0, (top + bottom) / 2), (car.length - 0.06, bottom - top), 0.055), body, BODY)
+    c.paint(box(x, y, (0.0, car.axle_y + 0.012), (car.wheelbase, 0.05), 0.012), SILL_COLOUR, SILL)
+    c.paint(box(x, y, (car.plate_x, (top + car.axle_y) / 2 - 0.002), (car.plate_width, 0.085), 0.018), car.plate_colour,
             PLATE)
-    c.paint(_circle(x, y, (front - 0.045, top + 0.062), car.headlight), HEADLIGHT_COLOUR, HEADLIGHT)
-    c.paint(_box(x, y, (-front + 0.045, top + 0.064), (0.06, 2 * car.taillight), 0.015), TAILLIGHT_COLOUR, TAILLIGHT)
+    c.paint(circle(x, y, (front - 0.045, top + 0.062), car.headlight), HEADLIGHT_COLOUR, HEADLIGHT)
+    c.paint(box(x, y, (-front + 0.045, top + 0.064), (0.06, 2 * car.taillight), 0.015), TAILLIGHT_COLOUR, TAILLIGHT)
     radius = car.wheel_radius * car.wheel_scale
     for end in (-1, 1):
         center = (end * car.wheelbase / 2, car.axle_y)
-        c.paint(_circle(x, y, center, radius), TYRE_COLOUR, TYRE)
-        c.paint(_circle(x, y, center, radius * car.hub_ratio), car.hub_colour, HUB)
+        c.paint(circle(x, y, center, radius), TYRE_COLOUR, TYRE)
+        c.paint(circle(x, y, center, radius * car.hub_ratio), car.hub_colour, HUB)
     return (np.clip(c.image, 0, 1) * 255 + 0.5).astype(np.uint8), c.labels
 
 

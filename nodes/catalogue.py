@@ -16,9 +16,10 @@ from . import (
     paint_label_map,
     photographs,
     training,
+    translation,
 )
 
 NODES: list[type[io.ComfyNode]] = [
     node for module in (models, import_checkpoint, editgan, editing, photographs, paint_label_map, label_maps, label_bridges,
-                        edit_vectors, metrics, training, datasets)
+                        edit_vectors, translation, metrics, training, datasets)
     for node in module.NODES]

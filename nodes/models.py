@@ -12,14 +12,14 @@ from .sockets import EncoderSocket, GeneratorSocket, IdentitySocket, PerceptualS
 
 EDITGAN = ("generator", "encoder", "segmenter", "perceptual")
 FAMILIES = {"generator": "stylegan2", "encoder": "encoders", "segmenter": "label_branches", "perceptual": "perceptual",
-            "identity": "identity"}
+            "identity": "identity", "funit": "funit", "unit": "unit"}
 ARCHITECTURES = {"generator": ("stylegan2-generator",),
                  "encoder": ("editgan-encoder", "style-encoder", "editgan-pyramid-encoder"),
                  "segmenter": ("editgan-segmenter",), "perceptual": ("stylegan2-discriminator", "lpips"),
-                 "identity": ("arcface-ir-se",)}
+                 "identity": ("arcface-ir-se",), "funit": ("funit",), "unit": ("unit",)}
 
 
-def _load(role: str, name: str) -> ModelHandle:
+def load_role(role: str, name: str) -> ModelHandle:
     handle = load_model(host.model_path(FAMILIES[role], name), differentiable=True)
     if handle.architecture not in ARCHITECTURES[role]:
         raise AtelierError(f"'{name}' is a {handle.architecture}, but the {role} input needs a "
@@ -34,13 +34,13 @@ def _require_pair(role: str, handle: ModelHandle, generator: ModelHandle) -> Non
             f"{generator.fingerprint[:16]}; choose the {role} that goes with this generator.")
 
 
-def _files(role: str, what: str) -> io.Input:
+def files_input(role: str, what: str) -> io.Input:
     family = FAMILIES[role]
     return host.node_input(io.Combo, role, options=host.model_files(family),
                            tooltip=f"{what}. A .safetensors file in models/atelier/{family}.")
 
 
-def _valid(names: Mapping[str, str]) -> bool | str:
+def all_there(names: Mapping[str, str]) -> bool | str:
     try:
         for role, name in names.items():
             host.model_path(FAMILIES[role], name)
@@ -59,10 +59,10 @@ class LoadEditGANModels(io.ComfyNode):
             description="Loads the networks of one EditGAN: a StyleGAN2 generator and what was trained around it. The "
                         "demo models that come with the pack draw 64x64 toy cars.",
             search_aliases=["stylegan", "gan", "editgan"],
-            inputs=[_files("generator", "StyleGAN2 generator: turns W+ codes into pictures"),
-                    _files("encoder", "Encoder: turns a picture into W+ codes of that generator"),
-                    _files("segmenter", "Label branch: predicts the part labels of the generator's pictures"),
-                    _files("perceptual", "Network whose features measure how different two pictures look")],
+            inputs=[files_input("generator", "StyleGAN2 generator: turns W+ codes into pictures"),
+                    files_input("encoder", "Encoder: turns a picture into W+ codes of that generator"),
+                    files_input("segmenter", "Label branch: predicts the part labels of the generator's pictures"),
+                    files_input("perceptual", "Network whose features measure how different two pictures look")],
             outputs=[GeneratorSocket.Output("generator", tooltip="The generator, with its fingerprint."),
                      EncoderSocket.Output("encoder", tooltip="The encoder to W+."),
                      SegmenterSocket.Output("segmenter", tooltip="The label branch and its label set."),
@@ -70,12 +70,12 @@ class LoadEditGANModels(io.ComfyNode):
 
     @classmethod
     def validate_inputs(cls, generator: str, encoder: str, segmenter: str, perceptual: str) -> bool | str:
-        return _valid(dict(zip(EDITGAN, (generator, encoder, segmenter, perceptual), strict=True)))
+        return all_there(dict(zip(EDITGAN, (generator, encoder, segmenter, perceptual), strict=True)))
 
     @classmethod
     def execute(cls, generator: str, encoder: str, segmenter: str, perceptual: str) -> io.NodeOutput:
         names = dict(zip(EDITGAN, (generator, encoder, segmenter, perceptual), strict=True))
-        loaded = {role: _load(role, name) for role, name in names.items()}
+        loaded = {role: load_role(role, name) for role, name in names.items()}
         for role in ("encoder", "segmenter"):
             _require_pair(role, loaded[role], loaded["generator"])
         return io.NodeOutput(*(loaded[role] for role in EDITGAN))
@@ -91,16 +91,16 @@ class LoadIdentity(io.ComfyNode):
             description="Loads a face recognition network (ArcFace IR-SE50), which tells whether two pictures show the same "
                         "person. None comes with the pack: `atelier weights list` says where it is.",
             search_aliases=["arcface", "ir_se50"],
-            inputs=[_files("identity", "Face recognition network")],
+            inputs=[files_input("identity", "Face recognition network")],
             outputs=[IdentitySocket.Output("identity", tooltip="For the identity terms and for Measure Identity.")])
 
     @classmethod
     def validate_inputs(cls, identity: str) -> bool | str:
-        return _valid({"identity": identity})
+        return all_there({"identity": identity})
 
     @classmethod
     def execute(cls, identity: str) -> io.NodeOutput:
-        return io.NodeOutput(_load("identity", identity))
+        return io.NodeOutput(load_role("identity", identity))
 
 
 NODES = [LoadEditGANModels, LoadIdentity]

@@ -33,6 +33,9 @@ LabelMapSocket = io.Custom("ATELIER_LABEL_MAP")
 EditStateSocket = io.Custom("ATELIER_EDIT_STATE")
 IdentitySocket = io.Custom("ATELIER_IDENTITY")
 CropSocket = io.Custom("ATELIER_CROP")
+FewShotTranslatorSocket = io.Custom("ATELIER_FEW_SHOT_TRANSLATOR")
+DomainTranslatorSocket = io.Custom("ATELIER_DOMAIN_TRANSLATOR")
+ClassCodeSocket = io.Custom("ATELIER_CLASS_CODE")
 
 SMALLEST_SHARE = 4
 """A picture is enlarged at most this much on its way into a network."""

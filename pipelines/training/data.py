@@ -17,7 +17,7 @@ from .state import State
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp"})
 CACHE_BYTES = 2**30
-_UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError)
+UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError)
 
 
 class Pictures(Protocol):
@@ -95,7 +95,7 @@ def decode(path: Path, resolution: int) -> Tensor:
     try:
         with Image.open(path) as file:
             image = ImageOps.exif_transpose(file).convert("RGB")
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         raise InvalidInputError(f"The picture {path.name} in {path.parent} cannot be read ({error}); replace or remove "
                                 f"it.") from error
     image = ImageOps.fit(image, (resolution, resolution), Image.Resampling.LANCZOS)

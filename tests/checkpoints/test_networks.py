@@ -14,10 +14,12 @@ from latent_atelier.checkpoints.registry import ARCHITECTURES, inspect, load_che
 from latent_atelier.pipelines.editgan.encoder import Encoder
 from latent_atelier.pipelines.editgan.segmentation import Segmenter
 from latent_atelier.pipelines.editgan.style_encoders import PyramidEncoder, StyleEncoder
+from latent_atelier.pipelines.funit.network import Translator
 from latent_atelier.pipelines.ir_se import FaceIdentity
 from latent_atelier.pipelines.lpips_network import LPIPS
 from latent_atelier.pipelines.stylegan2.discriminator import Discriminator
 from latent_atelier.pipelines.stylegan2.generator import Generator
+from latent_atelier.pipelines.unit.network import TwoDomains
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -52,6 +54,12 @@ CASES: list[Case] = [
     ("style-encoder", StyleEncoder, STYLE_ENCODER | {"pyramid": False, "in_channels": 6, "body": "resnet34"}),
     ("editgan-pyramid-encoder", PyramidEncoder, {"num_ws": 9, "w_dim": 7, "width": 4, "features": 8}),
     ("arcface-ir-se", FaceIdentity, {"width": 16, "embedding": 6, "size": 32}),
+    ("funit", Translator, {"width": 4, "n_downs_content": 2, "n_downs_class": 3, "n_res": 1, "latent_dim": 5, "mlp_width": 7,
+                           "mlp_layers": 3}),
+    ("funit", Translator, {"width": 4, "n_downs_content": 3, "n_downs_class": 4, "n_res": 2, "latent_dim": 5, "mlp_width": 7,
+                           "mlp_layers": 2}),
+    ("unit", TwoDomains, {"width": 4, "n_downs": 2, "n_res": 2, "channels": 3, "activation": "relu", "pad": "reflect"}),
+    ("unit", TwoDomains, {"width": 4, "n_downs": 1, "n_res": 1, "channels": 1, "activation": "lrelu", "pad": "zero"}),
     *(("lpips", LPIPS, {"net": net}) for net in ("alex", "squeeze", "vgg")),
 ]
 ids = [f"{i}-{name}" for i, (name, _, _) in enumerate(CASES)]
@@ -89,6 +97,10 @@ def output(module: nn.Module, config: dict[str, object]) -> Tensor:
             return module.offsets(randn(2, module.in_channels, 192 if module.rows else 256, 256))
         if isinstance(module, PyramidEncoder):
             return module(randn(2, 3, 64, 64))
+        if isinstance(module, Translator):
+            return module(randn(2, 3, 32, 40), module.class_codes(randn(2, 3, 32, 32)))
+        if isinstance(module, TwoDomains):
+            return module.translate(randn(2, module.a.enc.model[0].conv.in_channels, 32, 40), "a to b")
         if isinstance(module, FaceIdentity):
             return module(randn(2, 3, 80, 80))
         images = randn(4, 3, size, size)
@@ -120,7 +132,7 @@ def test_detection_without_our_metadata(tmp_path: Path, name: str, kind: type[nn
         return
     found = inspect(path)
     assert found.architecture == name
-    invisible = {"conv_clamp", "mbstd_group_size", "progressive", "rows"}
+    invisible = {"conv_clamp", "mbstd_group_size", "progressive", "rows", "activation", "pad"}
     stated = {key: value for key, value in plain(config).items() if key not in invisible and value is not None}
     assert {key: found.config[key] for key in stated} == stated
 

@@ -38,6 +38,7 @@ class Fixture:
     facts: dict[str, Any]
     tensors: dict[str, Tensor]
     thin: bool
+    folder: Path = COMMITTED
 
     def state(self, prefix: str = "sd.") -> dict[str, Tensor]:
         return {k.removeprefix(prefix): v for k, v in self.tensors.items() if k.startswith(prefix)}
@@ -82,4 +83,22 @@ def optional_fixture(fixture):
         except FileNotFoundError:
             pytest.skip(f"{name} has no compact copy; its like are compared, and the full one where it lies")
 
+    return load
+
+
+@pytest.fixture(params=["committed", "full"])
+def translation(request: pytest.FixtureRequest):
+    """As `fixture`, for FUNIT and UNIT; `folder` of what it gives holds the official checkpoints."""
+    folder = COMMITTED / "translation" if request.param == "committed" else SHARED.parent / "translation"
+    if not folder.is_dir():
+        pytest.skip("the full fixtures do not lie beside this checkout; the compact copy is compared")
+
+    def load(name: str) -> Fixture:
+        place = folder if request.param == "committed" else folder / name
+        facts = json.loads((place / f"{name}.json").read_text())
+        found = Fixture(facts, load_file(place / f"{name}.safetensors"), facts.get("thinned", False))
+        found.folder = folder
+        return found
+
+    torch.manual_seed(0)
     return load

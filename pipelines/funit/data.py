@@ -1,0 +1,147 @@
+"""Pictures with a class each, as FUNIT trains on them."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from PIL import Image, ImageOps
+from torch import Tensor
+
+from ..errors import InvalidInputError
+from ..training.data import SUFFIXES, UNREADABLE, to_network
+from ..training.state import State
+
+FEWEST_CLASSES = 2
+LARGEST_SIDE = 16384
+
+
+class ClassPictures(Protocol):
+    """Pictures and the class of each. classes: their names; labels int64 [N]; digest: what tells this set from another."""
+
+    classes: list[str]
+    labels: Tensor
+
+    @property
+    def digest(self) -> str: ...
+
+    def picture(self, index: int, rng: torch.Generator) -> Tensor | None:
+        """Picture 0..len-1 with a random crop, uint8 [3,R,R]; None for one that cannot be read."""
+        ...
+
+
+class ClassArray:
+    """Pictures in memory, uint8 [N,R,R,3], shown as they are."""
+
+    def __init__(self, pictures: npt.NDArray[np.uint8], labels: npt.NDArray[np.int64], classes: list[str]) -> None:
+        self.pictures, self.labels, self.classes = pictures, torch.from_numpy(labels), classes
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the shape, the labels and at most 64 pictures, 16 hex digits."""
+        digest = hashlib.sha256(str(self.pictures.shape).encode() + self.labels.numpy().tobytes())
+        for index in np.linspace(0, len(self.pictures) - 1, min(64, len(self.pictures))).astype(int):
+            digest.update(np.ascontiguousarray(self.pictures[index]).tobytes())
+        return digest.hexdigest()[:16]
+
+    def picture(self, index: int, rng: torch.Generator) -> Tensor | None:
+        return torch.from_numpy(np.array(self.pictures[index])).permute(2, 0, 1)
+
+
+class ClassFolder:
+    """A folder with a folder of pictures per class; labels follow the sorted names.
+
+    As in the official loader the shortest side is scaled to resolution * 140 / 128 and a random square of the resolution is
+    cut out. Raises InvalidInputError for a folder that is missing, has no two classes, or a class without pictures.
+    """
+
+    def __init__(self, folder: Path, resolution: int) -> None:
+        if not folder.is_dir():
+            raise InvalidInputError(f"There is no folder {folder} to read classes from.")
+        self.folder, self.resolution = folder, resolution
+        inner = sorted(path for path in folder.iterdir() if path.is_dir())
+        self.classes = [path.name for path in inner]
+        if len(inner) < FEWEST_CLASSES:
+            raise InvalidInputError(f"The folder {folder} holds {len(inner)} classes; it needs at least {FEWEST_CLASSES} "
+                                    f"folders, one per class, with pictures in each.")
+        self.files: list[Path] = []
+        labels: list[int] = []
+        for label, path in enumerate(inner):
+            found = sorted(p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
+            if not found:
+                raise InvalidInputError(f"The class folder {path} holds no pictures; add some or remove the folder.")
+            self.files += found
+            labels += [label] * len(found)
+        self.labels = torch.tensor(labels)
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the names and sizes of the files, 16 hex digits."""
+        listed = (f"{path.relative_to(self.folder).as_posix()}\0{path.stat().st_size}\n" for path in self.files)
+        return hashlib.sha256("".join(listed).encode()).hexdigest()[:16]
+
+    def picture(self, index: int, rng: torch.Generator) -> Tensor | None:
+        try:
+            with Image.open(self.files[index]) as file:
+                if max(file.size) > LARGEST_SIDE:
+                    return None
+                image = ImageOps.exif_transpose(file).convert("RGB")
+        except UNREADABLE:
+            return None
+        side = round(self.resolution * 140 / 128)
+        scale = side / min(image.size)
+        image = image.resize((max(side, round(image.width * scale)), max(side, round(image.height * scale))),
+                             Image.Resampling.BILINEAR)
+        left, top = (int(torch.randint(extent - self.resolution + 1, (1,), generator=rng)) for extent in image.size)
+        image = image.crop((left, top, left + self.resolution, top + self.resolution))
+        return torch.from_numpy(np.array(image)).permute(2, 0, 1)
+
+
+class ClassStream:
+    """Batches of pictures and labels without end; every picture once per round, the order of each round drawn anew.
+
+    skipped: the pictures that could not be read, by index; they are passed over. Raises InvalidInputError when none is left.
+    """
+
+    def __init__(self, pictures: ClassPictures, *, rng: torch.Generator, mirror: bool = True) -> None:
+        self.pictures, self.rng, self.mirror = pictures, rng, mirror
+        self.skipped: set[int] = set()
+        self._order = torch.empty(0, dtype=torch.int64)
+        self._position = 0
+
+    def next(self, count: int) -> tuple[Tensor, Tensor]:
+        """images float32 [count,3,R,R] in -1..1, labels int64 [count]."""
+        images: list[Tensor] = []
+        labels: list[int] = []
+        while len(images) < count:
+            if self._position == len(self._order):
+                if len(self.skipped) == len(self.pictures.labels):
+                    raise InvalidInputError("None of the pictures to train on can be read.")
+                self._order = torch.randperm(len(self.pictures.labels), generator=self.rng)
+                self._position = 0
+            index = int(self._order[self._position])
+            self._position += 1
+            picture = self.pictures.picture(index, self.rng)
+            if picture is None:
+                self.skipped.add(index)
+                continue
+            images.append(picture)
+            labels.append(int(self.pictures.labels[index]))
+        batch = torch.stack(images)
+        if self.mirror:
+            flipped = torch.rand(count, generator=self.rng) < 0.5
+            batch = torch.where(flipped[:, None, None, None], batch.flip(3), batch)
+        return to_network(batch), torch.tensor(labels)
+
+    def state_dict(self) -> State:
+        """The order of this round, the place in it, what was skipped, and the generator."""
+        return {"order": self._order, "position": self._position, "skipped": sorted(self.skipped), "rng": self.rng.get_state()}
+
+    def load_state_dict(self, state: State) -> None:
+        """The inverse of `state_dict`."""
+        self._order, self._position, self.skipped = state["order"], state["position"], set(state["skipped"])
+        self.rng.set_state(state["rng"])

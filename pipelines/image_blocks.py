@@ -1,0 +1,167 @@
+"""Blocks that FUNIT and UNIT are made of. Modules are named as in the official files.
+
+The up-convolution is computed as a small one: a 5x5 convolution of a picture enlarged by repeating pixels is a 3x3 convolution
+of the small picture with four times the outputs, shuffled into place. Only the outermost ring of pixels sees the reflected
+border of the enlarged picture, and is computed in the direct form.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from .stylegan2.ops import FrozenCache
+
+EPS = 1e-5
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "none": lambda x: x, "relu": F.relu, "lrelu": lambda x: F.leaky_relu(x, 0.2), "tanh": torch.tanh}
+PADDINGS = {"reflect": "reflect", "zero": "constant"}
+
+
+class LayerNorm(nn.Module):
+    """UNIT's: over channels and pixels of a picture, unbiased deviation, eps outside of the root."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.gamma = nn.Parameter(torch.rand(channels))
+        self.beta = nn.Parameter(torch.zeros(channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        deviation, mean = torch.std_mean(x, dim=(1, 2, 3), keepdim=True)
+        scale = self.gamma[None, :, None, None] / (deviation + EPS)
+        return torch.addcmul(self.beta[None, :, None, None] - mean * scale, x, scale)
+
+
+def norm_layer(norm: str, channels: int) -> nn.Module | None:
+    """'none', 'in' (instance norm without parameters), 'ln', or 'adain', whose parameters come with each call."""
+    if norm == "ln":
+        return LayerNorm(channels)
+    return None if norm == "none" else nn.InstanceNorm2d(channels, eps=EPS)
+
+
+class ConvBlock(nn.Module):
+    """Pad, convolve, normalise, activate. affine: mean and deviation [B,C] that an adaptive instance norm gives."""
+
+    def __init__(self, channels_in: int, channels: int, kernel: int, stride: int = 1, padding: int = 0, *, norm: str = "none",
+                 activation: str = "relu", pad: str = "reflect") -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(channels_in, channels, kernel, stride)
+        self.norm = norm_layer(norm, channels)
+        self.padding, self.pad, self.activation = padding, pad, activation
+
+    def padded(self, x: Tensor) -> Tensor:
+        """The input with its border."""
+        return F.pad(x, (self.padding,) * 4, mode=PADDINGS[self.pad]) if self.padding else x
+
+    def finished(self, x: Tensor, affine: tuple[Tensor, Tensor] | None = None) -> Tensor:
+        """What follows the convolution."""
+        if self.norm is not None:
+            x = self.norm(x)
+        if affine is not None:
+            mean, deviation = affine
+            x = torch.addcmul(mean[:, :, None, None], x, deviation[:, :, None, None])
+        return ACTIVATIONS[self.activation](x)
+
+    def forward(self, x: Tensor, affine: tuple[Tensor, Tensor] | None = None) -> Tensor:
+        return self.finished(self.conv(self.padded(x)), affine)
+
+
+class UpBlock(ConvBlock):
+    """Twice the size by repeating pixels, then a 5x5 block that halves the channels."""
+
+    def __init__(self, channels: int, *, norm: str, activation: str = "relu", pad: str = "reflect") -> None:
+        super().__init__(channels, channels // 2, 5, 1, 2, norm=norm, activation=activation, pad=pad)
+        self._small = FrozenCache()
+
+    def forward(self, x: Tensor, affine: tuple[Tensor, Tensor] | None = None) -> Tensor:
+        if self.pad != "reflect" or min(x.shape[2:]) < 2:
+            return super().forward(F.interpolate(x, scale_factor=2, mode="nearest"), affine)
+        return self.finished(self.upsampled(x), affine)
+
+    def upsampled(self, x: Tensor) -> Tensor:
+        """conv5x5(reflect(repeat(x))), exactly up to rounding."""
+        weight, bias = self.conv.weight, self.conv.bias
+        small = self._small("small", weight, _merged)
+        inner = F.conv2d(F.pad(x, (1, 1, 1, 1), mode="replicate"), small)
+        y = F.pixel_shuffle(inner, 2)
+        if bias is not None:
+            y = y + bias[None, :, None, None]
+        rows = [self._ring(x[:, :, list(index)], vertical=False) for index in _edges(x.shape[2])]
+        columns = [self._ring(x[:, :, :, list(index)], vertical=True) for index in _edges(x.shape[3])]
+        middle = torch.cat([columns[0][:, :, 1:-1], y[:, :, 1:-1, 1:-1], columns[1][:, :, 1:-1]], dim=3)
+        return torch.cat([rows[0], middle, rows[1]], dim=2)
+
+    def _ring(self, strip: Tensor, *, vertical: bool) -> Tensor:
+        """One outermost line, from the five lines around it: they lie as they do in the reflected picture."""
+        strip = strip.repeat_interleave(2, dim=2 if vertical else 3)
+        return self.conv(F.pad(strip, (0, 0, 2, 2) if vertical else (2, 2, 0, 0), mode="reflect"))
+
+
+def _edges(size: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Lines of the small picture that the first and the last line of the large one see."""
+    return (1, 0, 0, 0, 1), (size - 2, size - 1, size - 1, size - 1, size - 2)
+
+
+def _merged(weight: Tensor) -> Tensor:
+    """5x5 weights [O,I,5,5] as 3x3 weights [4O,I,3,3] of the four pixels that one pixel becomes, in pixel_shuffle's order."""
+    def along(w: Tensor, phase: int, dim: int) -> Tensor:
+        k = w.unbind(dim)
+        taps = [k[0] + k[1], k[2] + k[3], k[4]] if phase == 0 else [k[0], k[1] + k[2], k[3] + k[4]]
+        return torch.stack(taps, dim=dim)
+
+    phases = [along(along(weight, py, 2), px, 3) for py in (0, 1) for px in (0, 1)]
+    return torch.stack(phases, dim=1).flatten(0, 1)
+
+
+class ResidualBlock(nn.Module):
+    """Two 3x3 blocks beside the identity; no activation behind the sum."""
+
+    def __init__(self, channels: int, *, norm: str = "in", activation: str = "relu", pad: str = "reflect") -> None:
+        super().__init__()
+        self.model = nn.Sequential(ConvBlock(channels, channels, 3, 1, 1, norm=norm, activation=activation, pad=pad),
+                                   ConvBlock(channels, channels, 3, 1, 1, norm=norm, activation="none", pad=pad))
+
+    def forward(self, x: Tensor, affine: list[tuple[Tensor, Tensor]] | None = None) -> Tensor:
+        y = x
+        for i, block in enumerate(self.model):
+            y = block(y, None if affine is None else affine[i])
+        return y + x
+
+
+class ResidualBlocks(nn.Module):
+    """Residual blocks in a row. affine: one pair per convolution, in their order."""
+
+    def __init__(self, count: int, channels: int, *, norm: str = "in", activation: str = "relu", pad: str = "reflect") -> None:
+        super().__init__()
+        self.model = nn.Sequential(*(ResidualBlock(channels, norm=norm, activation=activation, pad=pad) for _ in range(count)))
+
+    def forward(self, x: Tensor, affine: list[tuple[Tensor, Tensor]] | None = None) -> Tensor:
+        for i, block in enumerate(self.model):
+            x = block(x, None if affine is None else affine[2 * i:2 * i + 2])
+        return x
+
+
+class Stages(nn.Module):
+    """Modules in a row under the name `model`, as the official code has them."""
+
+    def __init__(self, *stages: nn.Module) -> None:
+        super().__init__()
+        self.model = nn.Sequential(*stages)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.model(x)
+
+
+def initialise(module: nn.Module, kind: str) -> None:
+    """The official initialisation: 'kaiming' (fan in) or 'gaussian' (deviation 0.02) weights, biases 0."""
+    for layer in module.modules():
+        if isinstance(layer, nn.Conv2d | nn.Linear):
+            if kind == "kaiming":
+                nn.init.kaiming_normal_(layer.weight, a=0, mode="fan_in")
+            else:
+                nn.init.normal_(layer.weight, 0.0, 0.02)
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
