@@ -30,6 +30,7 @@ from ..runtime.host import Cancelled, check_cancel
 from .exit_codes import CANCELLED, DONE
 from .label_file import read_label_set
 from .run import cancel_on_interrupt, choose_device
+from .train_translators import train_funit_from, train_unit_from
 
 
 def run_training(options: argparse.Namespace) -> int:
@@ -41,7 +42,8 @@ def run_training(options: argparse.Namespace) -> int:
     if out.exists() and not out.is_dir():
         raise InvalidInputError(f"--out {out}: this is a file, expected a folder.")
     context = ExecutionContext(folders=Folders(input=(), output=out, temp=out), device=choose_device(options.device))
-    train = {"stylegan2": _stylegan2, "encoder": _encoder, "label-branch": _label_branch}[options.network]
+    train = {"stylegan2": _stylegan2, "encoder": _encoder, "label-branch": _label_branch, "funit": train_funit_from,
+             "unit": train_unit_from}[options.network]
     with context.activate(), cancel_on_interrupt(context), _Bar(options.quiet) as bar:
         try:
             paths = train(options, out, context.device, bar)

@@ -7,10 +7,11 @@ from typing import Any
 
 
 def add_train_commands(commands: Any) -> None:
-    """Add `train stylegan2|encoder|label-branch` to the subcommands."""
-    train = commands.add_parser("train", help="train a generator, an encoder or a label branch", description="Every training "
-                                "writes its checkpoint, curves and samples to --out, and goes on from there when the same "
-                                "command is given again; Ctrl-C stops it after the step at hand.")
+    """Add `train stylegan2|encoder|label-branch|funit|unit` to the subcommands."""
+    train = commands.add_parser("train", help="train a generator, an encoder, a label branch or a translator",
+                               description="Every training writes its checkpoint, curves and samples to --out, and goes on "
+                                           "from there when the same command is given again; Ctrl-C stops it after the step "
+                                           "at hand.")
     kinds = train.add_subparsers(required=True, metavar="NETWORK", dest="network")
 
     gan = _command(kinds, "stylegan2", "a StyleGAN2 from a folder of pictures")
@@ -48,6 +49,29 @@ def add_train_commands(commands: Any) -> None:
     branch.add_argument("--steps", type=int, default=1500, help="updates of each member (1500)")
     branch.add_argument("--embedding-steps", type=int, default=300, help="optimisation steps of each embedding (300)")
     branch.add_argument("--min-pixels", type=int, default=0, help="smaller parts of a picture become background (0)")
+
+    funit = _command(kinds, "funit", "a few-shot translator from a folder of class folders")
+    funit.add_argument("--classes", required=True, metavar="DIR", help="a folder of pictures per class")
+    _translator(funit, resolution=128, batch=8, steps=100_000, lr=1e-4)
+    funit.add_argument("--reconstruction", type=float, default=0.1, help="weight of the reconstruction (0.1)")
+    funit.add_argument("--penalty", choices=("published", "r1"), default="published", help="form of the gradient penalty")
+
+    unit = _command(kinds, "unit", "a translator between two domains")
+    unit.add_argument("--a", required=True, metavar="DIR", help="pictures of the first domain")
+    unit.add_argument("--b", required=True, metavar="DIR", help="pictures of the second domain")
+    _translator(unit, resolution=256, batch=1, steps=1_000_000, lr=1e-4)
+    unit.add_argument("--cycle", type=float, default=10.0, help="weight of the cycle (10)")
+
+
+def _translator(parser: argparse.ArgumentParser, *, resolution: int, batch: int, steps: int, lr: float) -> None:
+    parser.add_argument("--resolution", type=int, default=resolution, help=f"side of the pictures ({resolution})")
+    parser.add_argument("--width", type=int, default=64, help="channels of the generator's first layer (64)")
+    parser.add_argument("--dis-width", type=int, default=64, help="channels of the discriminator's first layer (64)")
+    parser.add_argument("--batch", type=int, default=batch, help=f"pictures per step and side ({batch})")
+    parser.add_argument("--steps", type=int, default=steps, help=f"updates ({steps})")
+    parser.add_argument("--lr", type=float, default=lr, help=f"rate ({lr})")
+    parser.add_argument("--no-mirror", action="store_true", help="never show pictures mirrored")
+    parser.add_argument("--sample-every", type=int, default=1000, metavar="STEPS", help="steps between sample grids (1000)")
 
 
 def _command(kinds: Any, name: str, what: str) -> argparse.ArgumentParser:

@@ -15,11 +15,12 @@ from . import (
     models,
     paint_label_map,
     photographs,
+    train_translators,
     training,
     translation,
 )
 
 NODES: list[type[io.ComfyNode]] = [
     node for module in (models, import_checkpoint, editgan, editing, photographs, paint_label_map, label_maps, label_bridges,
-                        edit_vectors, translation, metrics, training, datasets)
+                        edit_vectors, translation, metrics, training, train_translators, datasets)
     for node in module.NODES]

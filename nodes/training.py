@@ -29,13 +29,13 @@ CATEGORY = "Atelier/Train"
 PRECISIONS = {"bfloat16": torch.bfloat16, "float32": torch.float32}
 
 
-def _name_input(default: str, family: str) -> io.Input:
+def name_input(default: str, family: str) -> io.Input:
     return io.String.Input("name", default=default, tooltip=f"Name of the network: it is saved as "
                            f"models/atelier/{family}/NAME.safetensors, its state and curves in output/training. The same name "
                            f"and settings go on with an interrupted training.")
 
 
-def _seed_input() -> io.Input:
+def seed_input() -> io.Input:
     return host.node_input(io.Int, "seed", default=0, min=0, max=2**31 - 1,
                            tooltip="Decides the initial weights, the order of the pictures and the latents.")
 
@@ -47,7 +47,7 @@ def _width_inputs() -> list[io.Input]:
                             tooltip="... but no more than this.")]
 
 
-def _places(family: str, name: str) -> tuple[Path, Path]:
+def places(family: str, name: str) -> tuple[Path, Path]:
     """The file a network is saved in, and the folder of its training. A network of other origin is not overwritten."""
     target, folder = host.model_target(family, name), host.work_folder(f"training/{family}/{name}")
     if target.is_file() and not folder.is_dir():
@@ -56,19 +56,19 @@ def _places(family: str, name: str) -> tuple[Path, Path]:
     return target, folder
 
 
-def _folder_is_there(pictures: str | None) -> bool | str:
+def folder_is_there(pictures: str | None) -> bool | str:
     try:
         return pictures is None or bool(host.input_folder(pictures))
     except AtelierError as error:
         return str(error)
 
 
-def _curve(folder: Path) -> torch.Tensor:
+def loss_curve(folder: Path) -> torch.Tensor:
     curve = read_curves(folder / LOSSES)
     return torch.ones(1, 1, 1, 3) if curve is None else curve
 
 
-def _save(path: Path, module: nn.Module, architecture: str, **extra: object) -> ModelHandle:
+def saved(path: Path, module: nn.Module, architecture: str, **extra: object) -> ModelHandle:
     save_checkpoint(path, module, architecture=architecture, **extra)  # pyright: ignore[reportArgumentType]
     return load_model(path, differentiable=True)
 
@@ -85,7 +85,7 @@ class TrainStyleGAN2(io.ComfyNode):
             search_aliases=["gan", "train generator"],
             inputs=[io.String.Input("pictures", default="pictures", tooltip="A folder in the input folder. The centre square "
                                     "of every picture in it and its subfolders is used."),
-                    _name_input("my_generator", "stylegan2"),
+                    name_input("my_generator", "stylegan2"),
                     host.node_input(io.Combo, "resolution", options=["32", "64", "128", "256", "512", "1024"],
                                     default="256", tooltip="Side of the pictures, in pixels."),
                     host.node_input(io.Int, "thousand_images", default=1000, min=1, max=100_000, tooltip="Length of the "
@@ -98,7 +98,7 @@ class TrainStyleGAN2(io.ComfyNode):
                                     "R1 penalty; about 0.0002 times the pixels of a picture over the batch is a start."),
                     io.Boolean.Input("mirror", default=False, tooltip="Show half of the pictures mirrored. Not for pictures "
                                      "with writing or a meaningful left and right."),
-                    _seed_input(),
+                    seed_input(),
                     host.node_input(io.Int, "latent_size", default=512, min=8, max=1024, step=8, advanced=True,
                                     tooltip="Numbers in a latent z and in a row of W+."),
                     host.node_input(io.Int, "mapping_layers", default=8, min=1, max=16, advanced=True,
@@ -113,13 +113,13 @@ class TrainStyleGAN2(io.ComfyNode):
 
     @classmethod
     def validate_inputs(cls, pictures: str | None) -> bool | str:
-        return _folder_is_there(pictures)
+        return folder_is_there(pictures)
 
     @classmethod
     def execute(cls, pictures: str, name: str, resolution: str, thousand_images: int, batch: int, learning_rate: float,
                 r1_gamma: float, mirror: bool, seed: int, latent_size: int, mapping_layers: int, channel_base: int,
                 channel_max: int, precision: str) -> io.NodeOutput:
-        (target, folder), judge = _places("stylegan2", name), host.model_target("perceptual", name)
+        (target, folder), judge = places("stylegan2", name), host.model_target("perceptual", name)
         if judge.is_file() and not folder.is_dir():
             raise InvalidInputError(f"There is a model {judge.name} in models/atelier/perceptual already, which this training "
                                     f"did not make; choose another name.")
@@ -134,9 +134,9 @@ class TrainStyleGAN2(io.ComfyNode):
             z = torch.randn(8, latent_size, generator=torch.Generator().manual_seed(seed)).to(host.compute_device())
             with torch.no_grad():
                 samples = trainer.ema(z, noise="none")
-            generator = _save(target, trainer.ema, "stylegan2-generator")
-            perceptual = _save(judge, trainer.discriminator, "stylegan2-discriminator", generator=generator.fingerprint)
-        return io.NodeOutput(generator, perceptual, sockets.network_to_image(samples), _curve(folder))
+            generator = saved(target, trainer.ema, "stylegan2-generator")
+            perceptual = saved(judge, trainer.discriminator, "stylegan2-discriminator", generator=generator.fingerprint)
+        return io.NodeOutput(generator, perceptual, sockets.network_to_image(samples), loss_curve(folder))
 
 
 class TrainEncoder(io.ComfyNode):
@@ -152,7 +152,7 @@ class TrainEncoder(io.ComfyNode):
                     PerceptualSocket.Input("perceptual", tooltip="Distance that the reconstruction lowers."),
                     io.String.Input("pictures", default="pictures", tooltip="A folder in the input folder with pictures of "
                                     "what the generator draws; their centre squares are used."),
-                    _name_input("my_encoder", "encoders"),
+                    name_input("my_encoder", "encoders"),
                     host.node_input(io.Combo, "preset", options=list(PRESETS), default="ours", tooltip="ours: both kinds of "
                                     "pictures in one update, falling rate, averaged weights. official: EditGAN's schedule, "
                                     "constant rate 3e-5, real pictures from the seventh epoch on."),
@@ -161,7 +161,7 @@ class TrainEncoder(io.ComfyNode):
                     host.node_input(io.Int, "batch", default=8, min=1, max=256, tooltip="Real pictures per step, and with "
                                     "'ours' as many sampled ones; 'official' samples 2."),
                     io.Boolean.Input("mirror", default=False, tooltip="Show half of the pictures mirrored."),
-                    _seed_input(),
+                    seed_input(),
                     *_width_inputs(),
                     host.node_input(io.Int, "hidden", default=512, min=8, max=4096, step=8, advanced=True,
                                     tooltip="Width of the last layer but one.")],
@@ -171,12 +171,12 @@ class TrainEncoder(io.ComfyNode):
 
     @classmethod
     def validate_inputs(cls, pictures: str | None) -> bool | str:
-        return _folder_is_there(pictures)
+        return folder_is_there(pictures)
 
     @classmethod
     def execute(cls, generator: ModelHandle, perceptual: ModelHandle, pictures: str, name: str, preset: str, steps: int,
                 batch: int, mirror: bool, seed: int, channel_base: int, channel_max: int, hidden: int) -> io.NodeOutput:
-        target, folder = _places("encoders", name)
+        target, folder = places("encoders", name)
         networks = sockets.acquire_generator(generator), sockets.acquire_perceptual(perceptual)
         source = PictureFolder(host.input_folder(pictures), networks[0].resolution)
         recipe = EncoderRecipe(channel_base=channel_base, channel_max=channel_max, hidden=hidden, mirror=mirror, seed=seed,
@@ -187,8 +187,8 @@ class TrainEncoder(io.ComfyNode):
             shown = torch.stack([source[i] for i in range(min(8, len(source)))]).to(generator.device) / 127.5 - 1
             with torch.no_grad():
                 drawn = networks[0].synthesis(encoder(shown), noise="none")[0]
-            handle = _save(target, encoder, "editgan-encoder", generator=generator.fingerprint)
-        return io.NodeOutput(handle, grid(torch.stack([shown, drawn])), _curve(folder))
+            handle = saved(target, encoder, "editgan-encoder", generator=generator.fingerprint)
+        return io.NodeOutput(handle, grid(torch.stack([shown, drawn])), loss_curve(folder))
 
 
 class TrainLabelBranch(io.ComfyNode):
@@ -206,7 +206,7 @@ class TrainLabelBranch(io.ComfyNode):
                                          "generator's."),
                     GeneratorSocket.Input("generator", tooltip="Generator whose pictures shall be labelled."),
                     PerceptualSocket.Input("perceptual", tooltip="Distance that the embedding lowers."),
-                    _name_input("my_label_branch", "label_branches"),
+                    name_input("my_label_branch", "label_branches"),
                     host.node_input(io.Int, "members", default=10, min=1, max=64,
                                     tooltip="Classifiers of the ensemble; their disagreement shows where labels are unsure."),
                     host.node_input(io.Int, "steps", default=1500, min=1, max=1_000_000, tooltip="Updates of each member."),
@@ -219,7 +219,7 @@ class TrainLabelBranch(io.ComfyNode):
                                     "pixel equally often, as the official code does; 1 every label."),
                     host.node_input(io.Int, "min_pixels", default=0, min=0, max=65536, advanced=True, tooltip="A part with "
                                     "fewer pixels in a picture is taken as background there; officially 30 at 384x512."),
-                    _seed_input(),
+                    seed_input(),
                     EncoderSocket.Input("encoder", optional=True, tooltip="Encoder that the embedding begins with; without "
                                         "it, it begins at the average picture and needs more steps.")],
             outputs=[SegmenterSocket.Output("segmenter", tooltip="The label branch."),
@@ -234,7 +234,7 @@ class TrainLabelBranch(io.ComfyNode):
     def execute(cls, image: torch.Tensor, label_map: LabelMap, generator: ModelHandle, perceptual: ModelHandle, name: str,
                 members: int, steps: int, embedding_steps: int, learning_rate: float, pixels: int, balance: float,
                 min_pixels: int, seed: int, encoder: ModelHandle | None = None) -> io.NodeOutput:
-        target, folder = _places("label_branches", name)
+        target, folder = places("label_branches", name)
         network, distance = sockets.acquire_generator(generator), sockets.acquire_perceptual(perceptual)
         encode = None if encoder is None else sockets.acquire_encoder(encoder, network)
         recipe = LabelBranchRecipe(
@@ -248,10 +248,10 @@ class TrainLabelBranch(io.ComfyNode):
             labels = sockets.labels_to_network(label_map, network.resolution)
             found = train_label_branch(network, distance, encode, images, labels, recipe, folder, identity=identity,
                                        on_step=progress.on_step)
-            handle = _save(target, found.segmenter, "editgan-segmenter", labels=label_map.labels,
+            handle = saved(target, found.segmenter, "editgan-segmenter", labels=label_map.labels,
                            generator=generator.fingerprint, config={"feature_channels": list(network.feature_channels())})
         unsure = (found.disagreement / math.log(members)).clamp(0, 1) if members > 1 else found.disagreement
-        return io.NodeOutput(handle, found.predicted, sockets.network_to_image(found.pictures), unsure, _curve(folder))
+        return io.NodeOutput(handle, found.predicted, sockets.network_to_image(found.pictures), unsure, loss_curve(folder))
 
 
 NODES = [TrainStyleGAN2, TrainEncoder, TrainLabelBranch]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -52,6 +53,20 @@ def test_a_generator_from_a_folder(place: Path, capsys: pytest.CaptureFixture[st
                                          *(f"samples_{n:07d}.png" for n in (2, 4, 5))]
     assert cli.main([*GAN, "--out", "out", "--seed", "1"]) == 2
     assert "begun with seed 0, asked for is 1" in capsys.readouterr().err
+
+
+def test_translators(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (place / "classes").mkdir()
+    for number, name in enumerate("ab"):
+        (place / "classes" / name).mkdir()
+        shutil.copy(place / "pictures" / f"{number}.png", place / "classes" / name)
+    small = ["--resolution", "32", "--width", "4", "--dis-width", "4", "--steps", "2", "--batch", "2", "--sample-every", "0"]
+    assert cli.main(["train", "funit", "--classes", "classes", "--out", "f", *small]) == 0
+    assert cli.main(["train", "unit", "--a", "pictures", "--b", "pictures", "--out", "u", *small]) == 0
+    assert capsys.readouterr().out.split() == [str(Path("f/funit.safetensors")), str(Path("u/unit.safetensors"))]
+    assert [load_checkpoint(path).architecture for path in ("f/funit.safetensors", "u/unit.safetensors")] == ["funit", "unit"]
+    assert cli.main(["train", "funit", "--classes", "pictures", "--out", "g", *small]) == 2
+    assert "holds 0 classes" in capsys.readouterr().err
 
 
 def test_an_encoder_and_a_label_branch(place: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,0 +1,145 @@
+"""FUNIT's and UNIT's trainings: data with faults, penalties, and going on to the same result."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from latent_atelier.pipelines.errors import InvalidInputError
+from latent_atelier.pipelines.funit.data import ClassArray, ClassFolder, ClassStream
+from latent_atelier.pipelines.funit.training import FunitRecipe, FunitSettings, FunitTrainer, build_networks, train_funit
+from latent_atelier.pipelines.steps import StepInfo
+from latent_atelier.pipelines.training.data import PictureArray, seeded
+from latent_atelier.pipelines.unit.training import UnitRecipe, UnitSettings, train_unit
+from PIL import Image
+
+
+def class_folder(root: Path, classes: int = 3, pictures: int = 4) -> Path:
+    rng = np.random.default_rng(0)
+    for c in range(classes):
+        (root / f"class {c}").mkdir(parents=True)
+        for i in range(pictures):
+            Image.fromarray(rng.integers(0, 255, (40 + 3 * i, 50, 3), dtype=np.uint8)).save(root / f"class {c}" / f"{i}.png")
+    return root
+
+
+def test_classes_are_folders_in_order(tmp_path: Path) -> None:
+    pictures = ClassFolder(class_folder(tmp_path / "data"), 32)
+    assert pictures.classes == ["class 0", "class 1", "class 2"]
+    images, labels = ClassStream(pictures, rng=seeded(0)).next(12)
+    assert images.shape == (12, 3, 32, 32)
+    assert labels.bincount().tolist() == [4, 4, 4]
+
+
+def test_odd_pictures_are_taken_and_bad_ones_counted(tmp_path: Path) -> None:
+    folder = class_folder(tmp_path / "data", pictures=1)
+    Image.fromarray(np.full((50, 60), 4000, np.uint16)).save(folder / "class 0" / "sixteen.png")
+    Image.new("RGBA", (40, 40), (1, 2, 3, 4)).save(folder / "class 0" / "alpha.png")
+    Image.new("L", (33, 80)).save(folder / "class 1" / "grey.png")
+    (folder / "class 1" / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\nrubbish")
+    whole = (folder / "class 0" / "0.png").read_bytes()
+    (folder / "class 2" / "cut.png").write_bytes(whole[:len(whole) // 2])
+    Image.new("1", (20000, 20)).save(folder / "class 2" / "huge.png")
+    stream = ClassStream(ClassFolder(folder, 32), rng=seeded(0))
+    stream.next(30)
+    assert sorted(stream.pictures.files[i].name for i in stream.skipped) == ["broken.png", "cut.png", "huge.png"]
+
+
+def test_folders_that_cannot_be_trained_on(tmp_path: Path) -> None:
+    with pytest.raises(InvalidInputError, match="There is no folder"):
+        ClassFolder(tmp_path / "none", 32)
+    with pytest.raises(InvalidInputError, match="holds 1 classes; it needs at least 2"):
+        ClassFolder(class_folder(tmp_path / "one", classes=1), 32)
+    empty = class_folder(tmp_path / "empty", classes=2)
+    (empty / "class 9").mkdir()
+    with pytest.raises(InvalidInputError, match=r"class 9 holds no pictures; add some or remove"):
+        ClassFolder(empty, 32)
+    for path in (bad := class_folder(tmp_path / "bad", classes=2)).rglob("*.png"):
+        path.write_bytes(b"no picture")
+    with pytest.raises(InvalidInputError, match="None of the pictures"):
+        ClassStream(ClassFolder(bad, 32), rng=seeded(0)).next(1)
+
+
+def small_funit(**changes: object) -> FunitRecipe:
+    return FunitRecipe(**{"resolution": 32, "width": 4, "dis_width": 4, "dis_blocks": 4, "latent_dim": 4, "mlp_width": 8,
+                          "batch": 2, "steps": 4, "seed": 3, **changes})
+
+
+def classes() -> ClassArray:
+    rng = np.random.default_rng(1)
+    return ClassArray(rng.integers(0, 255, (9, 32, 32, 3), dtype=np.uint8), np.arange(9) % 3, ["a", "b", "c"])
+
+
+class Stop(Exception):
+    """Ends a training."""
+
+
+def stopping(at: int):
+    def told(info: StepInfo) -> None:
+        if info.step == at:
+            raise Stop
+    return told
+
+
+@pytest.fixture
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_funit_goes_on_to_the_same_result(tmp_path: Path) -> None:
+    whole = train_funit(classes(), small_funit(), tmp_path / "whole", sample_every=0)
+    with pytest.raises(Stop):
+        train_funit(classes(), small_funit(), tmp_path / "parts", sample_every=0, on_step=stopping(2))
+    parts = train_funit(classes(), small_funit(), tmp_path / "parts", sample_every=0)
+    for a, b in zip(whole.ema.state_dict().values(), parts.ema.state_dict().values(), strict=True):
+        assert torch.equal(a, b)
+    assert (tmp_path / "parts" / "losses.png").is_file()
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_unit_goes_on_to_the_same_result(tmp_path: Path) -> None:
+    rng = np.random.default_rng(1)
+    a, b = (PictureArray(rng.integers(0, 255, (n, 32, 32, 3), dtype=np.uint8)) for n in (5, 7))
+    recipe = UnitRecipe(resolution=32, width=4, n_res=1, dis_width=4, dis_layers=2, dis_scales=2, batch=2, steps=4, seed=3)
+    whole = train_unit(a, b, recipe, tmp_path / "whole", sample_every=0)
+    with pytest.raises(Stop):
+        train_unit(a, b, recipe, tmp_path / "parts", sample_every=0, on_step=stopping(3))
+    parts = train_unit(a, b, recipe, tmp_path / "parts", sample_every=0)
+    for x, y in zip(whole.domains.state_dict().values(), parts.domains.state_dict().values(), strict=True):
+        assert torch.equal(x, y)
+
+
+def test_the_textbook_penalty_is_that_of_every_picture() -> None:
+    """R1 of a batch is the mean of each picture's own; the published form is weaker by the square of the batch."""
+    recipe = small_funit()
+    penalties = {}
+    for form in ("published", "r1"):
+        translator, discriminator = build_networks(recipe, 3)
+        trainer = FunitTrainer(translator, discriminator, FunitSettings(penalty_form=form))
+        torch.manual_seed(0)
+        images, labels = torch.randn(3, 3, 32, 32), torch.tensor([0, 1, 2])
+        penalties[form] = trainer.update_discriminator((images, labels), (images, labels))["dis_penalty"]
+    assert penalties["r1"] == pytest.approx(9 * penalties["published"], rel=1e-4)
+
+
+@pytest.mark.parametrize("changes", [{"batch": 0}, {"resolution": 30}, {"steps": 0}])
+def test_recipes_that_make_no_sense(changes: dict) -> None:
+    with pytest.raises(InvalidInputError):
+        small_funit(**changes)
+    with pytest.raises(InvalidInputError):
+        UnitRecipe(**changes)
+
+
+def test_the_rate_of_unit_halves(tmp_path: Path) -> None:
+    rng = np.random.default_rng(1)
+    a = PictureArray(rng.integers(0, 255, (4, 32, 32, 3), dtype=np.uint8))
+    recipe = UnitRecipe(resolution=32, width=4, n_res=1, dis_width=4, dis_layers=2, dis_scales=1, steps=3,
+                        settings=UnitSettings(lr=1e-3, half_life=1, cycle=0.0, cycle_kl=0.0))
+    trainer = train_unit(a, a, recipe, tmp_path, sample_every=0)
+    assert trainer.optimizer_g.param_groups[0]["lr"] == pytest.approx(1e-3 / 4)
