@@ -145,9 +145,10 @@ class UnitRecipe:
         for name in ("width", "dis_width", "dis_layers", "dis_scales", "batch", "steps"):
             if getattr(self, name) < 1:
                 raise InvalidInputError(f"The {name} of a UNIT training is at least 1, got {getattr(self, name)}.")
-        if self.resolution < 32 or self.resolution % 2**self.n_downs:
-            raise InvalidInputError(f"A UNIT is trained on pictures of at least 32 pixels a side, a multiple of "
-                                    f"{2**self.n_downs}, got {self.resolution}.")
+        least = max(32, 2 ** (self.dis_layers + self.dis_scales - 1))
+        if self.resolution < least or self.resolution % 2**self.n_downs:
+            raise InvalidInputError(f"A UNIT with these discriminators is trained on pictures of at least {least} pixels a side, "
+                                    f"a multiple of {2**self.n_downs}, got {self.resolution}.")
 
     def identity(self) -> dict[str, Any]:
         """What must stay the same to go on; the length may grow."""

@@ -62,7 +62,7 @@ def test_translators(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
         shutil.copy(place / "pictures" / f"{number}.png", place / "classes" / name)
     small = ["--resolution", "32", "--width", "4", "--dis-width", "4", "--steps", "2", "--batch", "2", "--sample-every", "0"]
     assert cli.main(["train", "funit", "--classes", "classes", "--out", "f", *small]) == 0
-    assert cli.main(["train", "unit", "--a", "pictures", "--b", "pictures", "--out", "u", *small]) == 0
+    assert cli.main(["train", "unit", "--a", "pictures", "--b", "pictures", "--out", "u", *small, "--resolution", "64"]) == 0
     assert capsys.readouterr().out.split() == [str(Path("f/funit.safetensors")), str(Path("u/unit.safetensors"))]
     assert [load_checkpoint(path).architecture for path in ("f/funit.safetensors", "u/unit.safetensors")] == ["funit", "unit"]
     assert cli.main(["train", "funit", "--classes", "pictures", "--out", "g", *small]) == 2
