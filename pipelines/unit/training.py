@@ -147,8 +147,8 @@ class UnitRecipe:
                 raise InvalidInputError(f"The {name} of a UNIT training is at least 1, got {getattr(self, name)}.")
         least = max(32, 2 ** (self.dis_layers + self.dis_scales - 1))
         if self.resolution < least or self.resolution % 2**self.n_downs:
-            raise InvalidInputError(f"A UNIT with these discriminators is trained on pictures of at least {least} pixels a side, "
-                                    f"a multiple of {2**self.n_downs}, got {self.resolution}.")
+            raise InvalidInputError(f"A UNIT with these discriminators is trained on pictures of at least {least} pixels a "
+                                    f"side, a multiple of {2**self.n_downs}, got {self.resolution}.")
 
     def identity(self) -> dict[str, Any]:
         """What must stay the same to go on; the length may grow."""
