@@ -5,7 +5,8 @@
     rosinality's .pt                                                  g_ema with latent_avg and noises
     pSp, e4e, ReStyle                                                 the encoder, or the generator it was trained for
     EditGAN                                                           classifiers (a folder of them), encoder
-    FUNIT, UNIT                                                       gen_test, the averaged generator; a and b
+    FUNIT                                                             gen_test, the averaged generator
+    UNIT                                                              a and b; the shared-layer release's state dict; digits
     ArcFace IR-SE50, state dicts in the layout of stylegan2-ada       as they are
     LPIPS                                                             the package's, or torchvision's backbone and its heads
 """
@@ -141,7 +142,10 @@ def _recognise(values: list[object], part: str, source: Path, heads: Path | None
 
 
 def _translator(entries: Mapping[object, object]) -> _Found | None:
-    """FUNIT's averaged generator, or UNIT's two."""
+    """FUNIT's averaged generator, or UNIT's, of either release."""
+    whole = _tensors(entries)
+    if "encode_A.0.model.0.weight" in whole:
+        return _Found("unit-shared", without_stale(whole))
     if isinstance(entries.get("gen_test"), dict):
         return _Found("funit", without_stale(_tensors(entries["gen_test"])))
     sides = {name: _tensors(entries.get(name)) for name in ("a", "b")}

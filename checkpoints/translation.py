@@ -10,11 +10,13 @@ from torch import Tensor, nn
 
 from ..pipelines.funit.network import Translator
 from ..pipelines.image_blocks import ACTIVATIONS, PADDINGS
+from ..pipelines.unit.digits import DigitsVae
 from ..pipelines.unit.network import TwoDomains
+from ..pipelines.unit.shared import SharedDomains
 from .architecture import Architecture, Config, Hints, Layout
 from .errors import MetadataError
 
-STALE = re.compile(r".*\.norm\.running_(mean|var)")
+STALE = re.compile(r".*\.running_(mean|var)")
 """Statistics that old files carry and that no forward pass reads."""
 
 State = dict[str, Tensor]
@@ -60,11 +62,44 @@ def _build_unit(config: Config) -> nn.Module:
     return TwoDomains(**config)
 
 
+def _read_shared(layout: Layout, hints: Hints) -> Config:
+    first = layout.numbers("encode_A.{n}.model.0.weight")
+    residual = layout.numbers("encode_A.{n}.model.3.weight")
+    return {
+        "width": layout.size("encode_A.0.model.0.weight", 0),
+        "n_downs": len(first) - len(residual) - 1,
+        "n_res": len(residual),
+        "n_encoder_shared": layout.count("enc_shared.{n}.model.0.weight"),
+        "n_generator_shared": layout.count("dec_shared.{n}.model.0.weight"),
+        "channels": layout.size("encode_A.0.model.0.weight", 1),
+    }
+
+
+def _build_shared(config: Config) -> nn.Module:
+    return SharedDomains(**config)
+
+
+def _read_digits(layout: Layout, hints: Hints) -> Config:
+    return {
+        "width": layout.size("g_en_conv0_a.model.0.weight", 0),
+        "channels_a": layout.size("de_conv4_a.weight", 1),
+        "channels_b": layout.size("de_conv4_b.weight", 1),
+    }
+
+
+def _build_digits(config: Config) -> nn.Module:
+    return DigitsVae(**config)
+
+
 ARCHITECTURES = (
     Architecture("funit", ("enc_class_model.model.0.conv.weight", "enc_content.model.0.conv.weight", "mlp.model.0.fc.weight"),
                  _read_funit, _build_funit),
     Architecture("unit", ("a.enc.model.0.conv.weight", "b.enc.model.0.conv.weight",
                           "a.dec.model.0.model.0.model.0.conv.weight"), _read_unit, _build_unit),
+    Architecture("unit-shared", ("encode_A.0.model.0.weight", "enc_shared.0.model.0.weight", "dec_shared.0.model.0.weight"),
+                 _read_shared, _build_shared),
+    Architecture("unit-digits", ("g_en_conv0_a.model.0.weight", "g_vae.en_mu.weight", "de_conv4_b.weight"),
+                 _read_digits, _build_digits),
 )
 
 

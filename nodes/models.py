@@ -16,7 +16,7 @@ FAMILIES = {"generator": "stylegan2", "encoder": "encoders", "segmenter": "label
 ARCHITECTURES = {"generator": ("stylegan2-generator",),
                  "encoder": ("editgan-encoder", "style-encoder", "editgan-pyramid-encoder"),
                  "segmenter": ("editgan-segmenter",), "perceptual": ("stylegan2-discriminator", "lpips"),
-                 "identity": ("arcface-ir-se",), "funit": ("funit",), "unit": ("unit",)}
+                 "identity": ("arcface-ir-se",), "funit": ("funit",), "unit": ("unit", "unit-shared")}
 
 
 def load_role(role: str, name: str) -> ModelHandle:

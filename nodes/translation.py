@@ -12,6 +12,7 @@ from ..pipelines.frames import each_frame, fitted
 from ..pipelines.funit.class_code import load_class_code, mix, save_class_code
 from ..pipelines.funit.network import SMALLEST_CLASS_IMAGE, ClassCode, Translator
 from ..pipelines.unit.network import TwoDomains, unit_noise
+from ..pipelines.unit.shared import SharedDomains
 from ..runtime import host
 from ..runtime.host import io
 from ..runtime.model_cache import ModelHandle
@@ -200,15 +201,15 @@ class LoadUNIT(io.ComfyNode):
 
 def _through(translator: ModelHandle, images: Tensor, direction: str, latent: str, seed: int) -> Tensor:
     """images [B,3,H,W] in -1..1 in the other domain; picture i draws its noise from seed + i."""
-    network = cast(TwoDomains, translator.acquire())
+    network = cast("TwoDomains | SharedDomains", translator.acquire())
     progress = host.Progress(len(images))
 
     def one(index: int, x: Tensor) -> Tensor:
-        source, target = (getattr(network, name) for name in direction.split(" to "))
-        latents = source.encode(x)
+        source, target = direction.split(" to ")
+        latents = network.encode(x, source)
         if latent == "sampled":
             latents = latents + unit_noise(latents, torch.Generator().manual_seed((seed + index) % 2**63))
-        return target.decode(latents)
+        return network.decode(latents, target)
 
     return each_frame(images, one, factor=network.factor, least=4 * network.factor, device=translator.device,
                       on_step=progress.on_step)

@@ -50,12 +50,20 @@ class TwoDomains(nn.Module):
                           for _ in range(2))
         self.factor = self.a.factor
 
+    def encode(self, images: Tensor, domain: str) -> Tensor:
+        """images [B,3,H,W] in -1..1 of domain 'a' or 'b' -> the mean of their latents [B,C,H/4,W/4]."""
+        return (self.a if domain == "a" else self.b).encode(images)
+
+    def decode(self, latents: Tensor, domain: str) -> Tensor:
+        """Latents -> images [B,3,H,W] in -1..1 of domain 'a' or 'b'."""
+        return (self.a if domain == "a" else self.b).decode(latents)
+
     def translate(self, images: Tensor, direction: str, noise: Tensor | None = None) -> Tensor:
         """images [B,3,H,W] in -1..1 through the latent space. direction: 'a to b', 'b to a', 'a to a' or 'b to b'. noise: added
         to the latents, of their shape; none gives the mean."""
         source, target = direction.split(" to ")
-        latents = self.get_submodule(source).encode(images)  # type: ignore[operator]
-        return self.get_submodule(target).decode(latents if noise is None else latents + noise)  # type: ignore[operator]
+        latents = self.encode(images, source)
+        return self.decode(latents if noise is None else latents + noise, target)
 
 
 class MultiScaleDiscriminator(nn.Module):

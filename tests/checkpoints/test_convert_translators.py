@@ -40,3 +40,20 @@ def test_unit_with_and_without_stale_statistics(tmp_path: Path, name: str) -> No
 def test_discriminators_are_pointed_to_their_generators(tmp_path: Path) -> None:
     with pytest.raises(LayoutError, match=r"UNIT's discriminators; import the gen_\.\.\. file beside it"):
         convert(FILES / "checkpoints" / "unit" / "dis_00000010.pt", tmp_path / "u.safetensors")
+
+
+def test_the_shared_layer_release_without_its_stale_statistics(tmp_path: Path) -> None:
+    info = convert(FILES / "checkpoints" / "unit_v2" / "shared_gen_00000010.pkl", tmp_path / "s.safetensors")
+    assert info.architecture == "unit-shared"
+    assert info.config == {"width": 6, "n_downs": 2, "n_res": 3, "n_encoder_shared": 1, "n_generator_shared": 1, "channels": 3}
+    network, t = load_checkpoint(tmp_path / "s.safetensors").module, load_file(FILES / "unit_v2.safetensors")
+    for way, source in (("a2b", "a"), ("b2a", "b")):
+        found = network.translate(t[f"x_{source}"], way.replace("2", " to "))
+        assert float((thinned(found) - t[way]).abs().max()) < 2e-4
+
+
+def test_digits_with_the_statistics_they_need(tmp_path: Path) -> None:
+    info = convert(FILES / "checkpoints" / "unit_digits" / "digits_gen_00000010.pkl", tmp_path / "d.safetensors")
+    assert (info.architecture, info.config["channels_b"]) == ("unit-digits", 1)
+    network, t = load_checkpoint(tmp_path / "d.safetensors").module, load_file(FILES / "unit_digits.safetensors")
+    assert float((network(t["x_a"], t["x_b"], t["noise"]).ab - t["eval_ab"]).abs().max()) < 2e-4

@@ -19,7 +19,9 @@ from latent_atelier.pipelines.ir_se import FaceIdentity
 from latent_atelier.pipelines.lpips_network import LPIPS
 from latent_atelier.pipelines.stylegan2.discriminator import Discriminator
 from latent_atelier.pipelines.stylegan2.generator import Generator
+from latent_atelier.pipelines.unit.digits import DigitsVae
 from latent_atelier.pipelines.unit.network import TwoDomains
+from latent_atelier.pipelines.unit.shared import SharedDomains
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -60,6 +62,9 @@ CASES: list[Case] = [
                            "mlp_layers": 2}),
     ("unit", TwoDomains, {"width": 4, "n_downs": 2, "n_res": 2, "channels": 3, "activation": "relu", "pad": "reflect"}),
     ("unit", TwoDomains, {"width": 4, "n_downs": 1, "n_res": 1, "channels": 1, "activation": "lrelu", "pad": "zero"}),
+    ("unit-shared", SharedDomains, {"width": 4, "n_downs": 1, "n_res": 2, "n_encoder_shared": 1, "n_generator_shared": 2,
+                                    "channels": 3}),
+    ("unit-digits", DigitsVae, {"width": 3, "channels_a": 3, "channels_b": 1}),
     *(("lpips", LPIPS, {"net": net}) for net in ("alex", "squeeze", "vgg")),
 ]
 ids = [f"{i}-{name}" for i, (name, _, _) in enumerate(CASES)]
@@ -99,6 +104,10 @@ def output(module: nn.Module, config: dict[str, object]) -> Tensor:
             return module(randn(2, 3, 64, 64))
         if isinstance(module, Translator):
             return module(randn(2, 3, 32, 40), module.class_codes(randn(2, 3, 32, 32)))
+        if isinstance(module, SharedDomains):
+            return module.translate(randn(2, 3, 32, 40), "b to a")
+        if isinstance(module, DigitsVae):
+            return module(randn(2, 3, 32, 32), randn(2, 1, 32, 32)).ab
         if isinstance(module, TwoDomains):
             return module.translate(randn(2, module.a.enc.model[0].conv.in_channels, 32, 40), "a to b")
         if isinstance(module, FaceIdentity):
