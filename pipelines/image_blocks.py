@@ -1,21 +1,24 @@
 """Blocks that FUNIT and UNIT are made of. Modules are named as in the official files.
 
 The up-convolution is computed as a small one: a 5x5 convolution of a picture enlarged by repeating pixels is a 3x3 convolution
-of the small picture with four times the outputs, shuffled into place. Only the outermost ring of pixels sees the reflected
-border of the enlarged picture, and is computed in the direct form.
+of the small picture with four times the outputs, shuffled into place. Only the outermost ring of pixels sees another
+border than the small picture has, and is corrected.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from . import winograd
 from .stylegan2.ops import FrozenCache
 
 EPS = 1e-5
+FEW_OUTPUTS = 4
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "none": lambda x: x, "relu": F.relu, "lrelu": lambda x: F.leaky_relu(x, 0.2), "tanh": torch.tanh}
 PADDINGS = {"reflect": "reflect", "zero": "constant"}
@@ -32,7 +35,7 @@ class LayerNorm(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         deviation, mean = torch.std_mean(x, dim=(1, 2, 3), keepdim=True)
         scale = self.gamma[None, :, None, None] / (deviation + EPS)
-        return torch.addcmul(self.beta[None, :, None, None] - mean * scale, x, scale)
+        return torch.addcmul((self.beta[None, :, None, None] - mean * scale).to(x.dtype), x, scale.to(x.dtype))
 
 
 def norm_layer(norm: str, channels: int) -> nn.Module | None:
@@ -51,6 +54,15 @@ class ConvBlock(nn.Module):
         self.conv = nn.Conv2d(channels_in, channels, kernel, stride)
         self.norm = norm_layer(norm, channels)
         self.padding, self.pad, self.activation = padding, pad, activation
+        self._kernels = FrozenCache()
+
+    def convolved(self, padded: Tensor, weight: Tensor, bias: Tensor | None, name: str) -> Tensor:
+        """A convolution with stride 1, by Winograd's form where that is faster; `name` tells the weights apart."""
+        if not winograd.serves(padded, weight):
+            return F.conv2d(padded, weight, bias)
+        tile = winograd.tile_for(padded)
+        y = winograd.convolve(padded, self._kernels(f"{name} {tile}", weight, partial(winograd.transformed, tile=tile)), tile)
+        return y if bias is None else y + bias[None, :, None, None]
 
     def padded(self, x: Tensor) -> Tensor:
         """The input with its border."""
@@ -61,48 +73,79 @@ class ConvBlock(nn.Module):
         if self.norm is not None:
             x = self.norm(x)
         if affine is not None:
-            mean, deviation = affine
-            x = torch.addcmul(mean[:, :, None, None], x, deviation[:, :, None, None])
+            mean, deviation = (part.to(x.dtype)[:, :, None, None] for part in affine)
+            x = torch.addcmul(mean, x, deviation)
         return ACTIVATIONS[self.activation](x)
 
     def forward(self, x: Tensor, affine: tuple[Tensor, Tensor] | None = None) -> Tensor:
-        return self.finished(self.conv(self.padded(x)), affine)
+        padded, conv = self.padded(x), self.conv
+        if conv.kernel_size == (3, 3) and conv.stride == (1, 1):
+            y = self.convolved(padded, conv.weight, conv.bias, "own")
+        elif conv.kernel_size[0] > 3 and conv.out_channels <= FEW_OUTPUTS and not conv.weight.requires_grad:
+            y = to_few_channels(padded, conv.weight, conv.bias)
+        else:
+            y = conv(padded)
+        return self.finished(y, affine)
+
+
+def to_few_channels(padded: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """A large convolution with few outputs: one product over the channels for all taps, then the taps' maps, shifted, added."""
+    outputs, _, rows, columns = weight.shape
+    height, width = int(padded.shape[2]) - rows + 1, int(padded.shape[3]) - columns + 1
+    taps = torch.einsum("ocyx,bchw->byxohw", weight, padded)
+    y = taps.new_zeros(len(padded), outputs, height, width) if bias is None else (
+        bias.to(taps.dtype)[None, :, None, None].expand(len(padded), -1, height, width).clone())
+    for dy in range(rows):
+        for dx in range(columns):
+            y += taps[:, dy, dx, :, dy:dy + height, dx:dx + width]
+    return y
 
 
 class UpBlock(ConvBlock):
-    """Twice the size by repeating pixels, then a 5x5 block that halves the channels."""
+    """Twice the size by repeating pixels, then a 5x5 block that halves the channels. Weights in training take the direct form,
+    whose rounding is the official one's: RMSprop makes full steps of it."""
 
     def __init__(self, channels: int, *, norm: str, activation: str = "relu", pad: str = "reflect") -> None:
         super().__init__(channels, channels // 2, 5, 1, 2, norm=norm, activation=activation, pad=pad)
         self._small = FrozenCache()
 
     def forward(self, x: Tensor, affine: tuple[Tensor, Tensor] | None = None) -> Tensor:
-        if self.pad != "reflect" or min(x.shape[2:]) < 2:
+        if self.pad != "reflect" or min(x.shape[2:]) < 2 or self.conv.weight.requires_grad:
             return super().forward(F.interpolate(x, scale_factor=2, mode="nearest"), affine)
         return self.finished(self.upsampled(x), affine)
 
     def upsampled(self, x: Tensor) -> Tensor:
         """conv5x5(reflect(repeat(x))), exactly up to rounding."""
-        weight, bias = self.conv.weight, self.conv.bias
+        weight = self.conv.weight
         small = self._small("small", weight, _merged)
-        inner = F.conv2d(F.pad(x, (1, 1, 1, 1), mode="replicate"), small)
-        y = F.pixel_shuffle(inner, 2)
-        if bias is not None:
-            y = y + bias[None, :, None, None]
-        rows = [self._ring(x[:, :, list(index)], vertical=False) for index in _edges(x.shape[2])]
-        columns = [self._ring(x[:, :, :, list(index)], vertical=True) for index in _edges(x.shape[3])]
-        middle = torch.cat([columns[0][:, :, 1:-1], y[:, :, 1:-1, 1:-1], columns[1][:, :, 1:-1]], dim=3)
-        return torch.cat([rows[0], middle, rows[1]], dim=2)
+        y = F.pixel_shuffle(self.convolved(F.pad(x, (1, 1, 1, 1), mode="replicate"), small, None, "small"), 2)
+        if self.conv.bias is not None:
+            y = y + self.conv.bias[None, :, None, None]
+        for a, b, line, tap in _edges(x.shape[2]):
+            y[:, :, line:line + 1 or None] += self._edge(x[:, :, a:a + 1] - x[:, :, b:b + 1], tap, vertical=False)
+        for a, b, line, tap in _edges(x.shape[3]):
+            y[:, :, :, line:line + 1 or None] += self._edge(x[:, :, :, a:a + 1] - x[:, :, :, b:b + 1], tap, vertical=True)
+        return y
 
-    def _ring(self, strip: Tensor, *, vertical: bool) -> Tensor:
-        """One outermost line, from the five lines around it: they lie as they do in the reflected picture."""
-        strip = strip.repeat_interleave(2, dim=2 if vertical else 3)
-        return self.conv(F.pad(strip, (0, 0, 2, 2) if vertical else (2, 2, 0, 0), mode="reflect"))
+    def _edge(self, difference: Tensor, tap: int, *, vertical: bool) -> Tensor:
+        """What the outermost line lacks: its farthest taps see the second line of the small picture, where a border of
+        repeated pixels shows the first. Along the line the border is reflected for rows, and repeated for columns, which come
+        second."""
+        strip = difference.repeat_interleave(2, dim=2 if vertical else 3)
+        padded = F.pad(strip, (0, 0, 2, 2), mode="replicate") if vertical else F.pad(strip, (2, 2, 0, 0), mode="reflect")
+        taps = self._small(f"tap {tap} {vertical}", self.conv.weight, partial(_taps, tap=tap, vertical=vertical))
+        seen = padded.flatten(2).unfold(2, 5, 1).transpose(2, 3).flatten(1, 2)  # [B,5C,length]
+        return (taps @ seen).unsqueeze(3 if vertical else 2)
 
 
-def _edges(size: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Lines of the small picture that the first and the last line of the large one see."""
-    return (1, 0, 0, 0, 1), (size - 2, size - 1, size - 1, size - 1, size - 2)
+def _taps(weight: Tensor, tap: int, *, vertical: bool) -> Tensor:
+    """The column (or row) of taps that sees beyond the border, as a matrix [O,5I]."""
+    return (weight[:, :, :, tap] if vertical else weight[:, :, tap]).flatten(1).contiguous()
+
+
+def _edges(size: int) -> tuple[tuple[int, int, int, int], tuple[int, int, int, int]]:
+    """At the first and the last line: the line that is seen, the one that is shown, where it is, and the tap that sees it."""
+    return (1, 0, 0, 0), (size - 2, size - 1, -1, 4)
 
 
 def _merged(weight: Tensor) -> Tensor:

@@ -23,7 +23,8 @@ SCHEMA = {
                      "license", "terms", "provenance", "used_by"],
         "properties": {
             "name": {"type": "string", "pattern": "^[a-z0-9]+(-[a-z0-9]+)*$"},
-            "family": {"enum": ["stylegan2", "encoder", "label_branch", "perceptual", "identity", "edit_vector"]},
+            "family": {"enum": ["stylegan2", "encoder", "label_branch", "perceptual", "identity", "edit_vector", "funit",
+                                "unit"]},
             "architecture": {"type": "string", "minLength": 1},
             "folder": {"enum": [*folders.FAMILIES, None]},
             "part": {"enum": ["generator", "discriminator", "encoder", None]},

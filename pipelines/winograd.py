@@ -1,0 +1,66 @@
+"""3x3 convolutions on a CPU by Winograd's minimal filtering (Lavin and Gray 2016): tiles of the picture and the kernel are
+transformed, multiplied, transformed back. F(2x2,3x3) takes 2.25 times fewer products than the direct form, F(4x4,3x3) four
+times, for a rounding error of about 3e-6 and 6e-5 of the output's deviation."""
+
+from __future__ import annotations
+
+import functools
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+FEWEST_CHANNELS = 128
+LARGE_MAP = 16
+"""From this side on, tiles of 4x4 are faster than tiles of 2x2."""
+
+_INPUT = {2: [[1, 0, -1, 0], [0, 1, 1, 0], [0, -1, 1, 0], [0, 1, 0, -1]],
+          4: [[4, 0, -5, 0, 1, 0], [0, -4, -4, 1, 1, 0], [0, 4, -4, -1, 1, 0], [0, -2, -1, 2, 1, 0], [0, 2, -1, -2, 1, 0],
+              [0, 4, 0, -5, 0, 1]]}
+_KERNEL = {2: [[1, 0, 0], [1 / 2, 1 / 2, 1 / 2], [1 / 2, -1 / 2, 1 / 2], [0, 0, 1]],
+           4: [[1 / 4, 0, 0], [-1 / 6, -1 / 6, -1 / 6], [-1 / 6, 1 / 6, -1 / 6], [1 / 24, 1 / 12, 1 / 6],
+               [1 / 24, -1 / 12, 1 / 6], [0, 0, 1]]}
+_OUTPUT = {2: [[1, 1, 1, 0], [0, 1, -1, -1]],
+           4: [[1, 1, 1, 1, 1, 0], [0, 1, -1, 2, -2, 0], [0, 1, 1, 4, 4, 0], [0, 1, -1, 8, -8, 1]]}
+
+
+@functools.cache
+def _transforms(tile: int) -> tuple[Tensor, Tensor]:
+    """Of a tile of pixels and of its products, flattened: [n^2,n^2] and [tile^2,n^2]."""
+    with torch.inference_mode(False):
+        return tuple(torch.kron(m, m) for m in (torch.tensor(_INPUT[tile], dtype=torch.float32),
+                                                torch.tensor(_OUTPUT[tile], dtype=torch.float32)))  # type: ignore[return-value]
+
+
+def tile_for(padded: Tensor) -> int:
+    """2 or 4, whichever is faster for a padded picture [B,C,H+2,W+2]."""
+    return 4 if min(padded.shape[2:]) - 2 >= LARGE_MAP else 2
+
+
+def serves(padded: Tensor, weight: Tensor) -> bool:
+    """Whether a convolution is of the kind that gains: 3x3, wide, frozen, float32, on the CPU."""
+    return (tuple(weight.shape[2:]) == (3, 3) and weight.shape[1] >= FEWEST_CHANNELS and weight.shape[0] >= FEWEST_CHANNELS
+            and not weight.requires_grad and not padded.requires_grad and padded.device.type == "cpu"
+            and padded.dtype == torch.float32 and not torch.is_autocast_enabled("cpu"))
+
+
+def transformed(weight: Tensor, tile: int) -> Tensor:
+    """Kernels [O,I,3,3] in the form that `convolve` takes, [n^2,O,I]."""
+    g = torch.tensor(_KERNEL[tile], dtype=torch.float64)
+    return torch.einsum("ij,ocjk,lk->iloc", g, weight.double(), g).flatten(0, 1).float().contiguous()
+
+
+def convolve(padded: Tensor, kernels: Tensor, tile: int) -> Tensor:
+    """conv2d(padded [B,C,H+2,W+2], weight) -> [B,O,H,W], without bias."""
+    height, width = (int(side) - 2 for side in padded.shape[2:])
+    rows, columns, n = -(-height // tile), -(-width // tile), tile + 2
+    if (rows * tile, columns * tile) != (height, width):
+        padded = F.pad(padded, (0, columns * tile - width, 0, rows * tile - height))
+    batch, channels = padded.shape[:2]
+    into, out = _transforms(tile)
+    tiles = padded.unfold(2, n, tile).unfold(3, n, tile)  # [B,C,rows,columns,n,n]
+    x = into @ tiles.permute(4, 5, 1, 0, 2, 3).reshape(n * n, -1)
+    products = torch.bmm(kernels, x.view(n * n, channels, -1))
+    y = (out @ products.view(n * n, -1)).view(tile, tile, -1, batch, rows, columns)
+    y = y.permute(3, 2, 4, 0, 5, 1).reshape(batch, -1, rows * tile, columns * tile)
+    return y[:, :, :height, :width]
