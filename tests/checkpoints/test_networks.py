@@ -81,7 +81,7 @@ def build(kind: type[nn.Module], config: dict[str, object], seed: int = 3) -> nn
         for name, tensor in module.state_dict().items():
             if tensor.is_floating_point() and "filter" not in name:
                 tensor.add_(torch.rand_like(tensor) * (0.3 if tensor.ndim < 2 else 0.01))
-    return module.eval()
+    return module.eval().requires_grad_(False)
 
 
 def output(module: nn.Module, config: dict[str, object]) -> Tensor:
