@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from latent_atelier.demo.make_images import shipped_cars
 from latent_atelier.demo.scenes import render
 from latent_atelier.headless.cli import main
@@ -322,7 +321,6 @@ def test_a_damaged_drawing_is_said_and_kept(page) -> None:
 @pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="the browser and the test need a core each")
 def test_large_maps_stay_fluent(page) -> None:
     """1024 x 1024 pixels, 34 labels, a brush of 40: frames a second while the pen moves."""
-    torch.set_num_threads(1)
     names = ", ".join(["background", *(f"part {i}" for i in range(1, 34))])
     node = page.add(labels=names, width=1024, height=1024)
     page.painter(node, """p.model.edit(() => { for (let y = 16; y < 1024; y += 32) for (let x = 16; x < 1024; x += 32)
