@@ -22,8 +22,9 @@ from ..pipelines.steps import StepInfo
 from .creatures import Pose, render_creature, species
 
 PER_CLASS, DATA_SEED = 150, 5
-RECIPE = FunitRecipe(resolution=64, width=16, dis_width=12, dis_blocks=8, latent_dim=32, mlp_width=128, batch=6, steps=60_000,
-                     mirror=False, seed=1, settings=FunitSettings(reconstruction=1.0, lr=2e-4, ema=0.998))
+RECIPE = FunitRecipe(resolution=64, width=16, dis_width=16, dis_blocks=8, latent_dim=32, mlp_width=128, batch=6, steps=14_000,
+                     mirror=False, seed=1,
+                     settings=FunitSettings(reconstruction=1.0, lr=2e-4, ema=0.998, precision="bfloat16"))
 
 
 def creatures(per_class: int = PER_CLASS, seed: int = DATA_SEED) -> ClassArray:

@@ -22,7 +22,7 @@ from .streets import render_streets, streets
 
 PICTURES, DAY_SEED, NIGHT_SEED = 4000, 11, 12
 RECIPE = UnitRecipe(resolution=64, width=16, n_downs=2, n_res=3, dis_width=16, dis_layers=3, dis_scales=2, batch=4,
-                    steps=40_000, seed=1, settings=UnitSettings(lr=2e-4, half_life=15_000))
+                    steps=8_000, seed=1, settings=UnitSettings(lr=2e-4, half_life=4_000, precision="bfloat16"))
 
 
 def main() -> None:

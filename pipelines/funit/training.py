@@ -19,7 +19,7 @@ from ..steps import OnStep, ignore
 from ..training.data import seeded
 from ..training.loop import Run, run
 from ..training.state import State
-from ..training.statements import average, frozen
+from ..training.statements import Precision, average, computing, frozen
 from .data import ClassPictures, ClassStream
 from .network import MultiTaskDiscriminator, Translator
 
@@ -30,7 +30,7 @@ Labelled = tuple[Tensor, Tensor]
 @dataclass(frozen=True)
 class FunitSettings:
     """Weights of the losses; rates and decay of RMSprop; ema: share that the average keeps per step. penalty_form: 'published'
-    takes the gradient of the mean over batch and patch, 'r1' of each picture's own mean."""
+    takes the gradient of the mean over batch and patch, 'r1' of each picture's own mean. precision: of the convolutions."""
 
     gan: float = 1.0
     reconstruction: float = 0.1
@@ -40,6 +40,7 @@ class FunitSettings:
     lr: float = 1e-4
     weight_decay: float = 1e-4
     ema: float = 0.999
+    precision: Precision = "float32"
 
 
 class FunitTrainer:
@@ -55,7 +56,8 @@ class FunitTrainer:
 
     def step(self, content: Labelled, classes: Labelled) -> dict[str, float]:
         """One update of both networks and of the average."""
-        losses = {**self.update_discriminator(content, classes), **self.update_translator(content, classes)}
+        with computing(self.settings.precision, content[0]):
+            losses = {**self.update_discriminator(content, classes), **self.update_translator(content, classes)}
         average(self.ema, self.translator, self.settings.ema)
         self.steps += 1
         return losses
@@ -200,7 +202,9 @@ def train_funit(pictures: ClassPictures, recipe: FunitRecipe, folder: Path, *, d
     """Train, or go on from the checkpoint in `folder`. The trainer's `ema` is the translator. Raises as
     `training.loop.run`."""
     translator, discriminator = build_networks(recipe, len(pictures.classes))
-    trainer = FunitTrainer(translator.to(device or "cpu"), discriminator.to(device or "cpu"), recipe.settings)
+    for network in (translator, discriminator):
+        network.to(device=device or torch.device("cpu"), memory_format=torch.channels_last)
+    trainer = FunitTrainer(translator, discriminator, recipe.settings)
     streams = [ClassStream(pictures, rng=seeded(3 * recipe.seed + i), mirror=recipe.mirror) for i in (0, 1)]
     shown = ClassStream(pictures, rng=seeded(3 * recipe.seed + 2), mirror=False).next(16)
     job = FunitJob(trainer, streams[0], streams[1], recipe.batch, shown)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
+from typing import Literal
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+
+Precision = Literal["float32", "bfloat16"]
 
 
 @contextmanager
@@ -24,3 +27,8 @@ def average(ema: nn.Module, network: nn.Module, keep: float) -> None:
     with torch.no_grad():
         for a, b in zip(ema.parameters(), network.parameters(), strict=True):
             a.lerp_(b, 1 - keep)
+
+
+def computing(precision: Precision, like: Tensor) -> AbstractContextManager[object]:
+    """Inside, convolutions and products on the device of `like` are in that precision; parameters and sums stay float32."""
+    return torch.autocast(like.device.type, torch.bfloat16, enabled=precision == "bfloat16")

@@ -17,7 +17,7 @@ from ..steps import OnStep, ignore
 from ..training.data import Pictures, PictureStream, first_pictures, seeded
 from ..training.loop import Run, run
 from ..training.state import State
-from ..training.statements import frozen
+from ..training.statements import Precision, computing, frozen
 from .network import MultiScaleDiscriminator, TwoDomains, unit_noise
 
 Noise = Callable[[str, Tensor], Tensor]
@@ -27,7 +27,8 @@ dis b, gen a, gen b, recoded by a, recoded by b."""
 
 @dataclass(frozen=True)
 class UnitSettings:
-    """Weights of the losses; rate, betas, decay of Adam; the rate halves every half_life steps."""
+    """Weights of the losses; rate, betas, decay of Adam; the rate halves every half_life steps. precision: of the
+    convolutions."""
 
     gan: float = 1.0
     reconstruction: float = 10.0
@@ -38,6 +39,7 @@ class UnitSettings:
     betas: tuple[float, float] = (0.5, 0.999)
     weight_decay: float = 1e-4
     half_life: int = 100_000
+    precision: Precision = "float32"
 
 
 class UnitTrainer:
@@ -61,7 +63,8 @@ class UnitTrainer:
         rate = self.settings.lr * 0.5 ** (self.steps // self.settings.half_life)
         for optimizer in (self.optimizer_d, self.optimizer_g):
             optimizer.param_groups[0]["lr"] = rate
-        losses = {**self.update_discriminators(a, b), **self.update_generators(a, b)}
+        with computing(self.settings.precision, a):
+            losses = {**self.update_discriminators(a, b), **self.update_generators(a, b)}
         self.steps += 1
         return losses
 
