@@ -1,0 +1,133 @@
+"""What a prior is to the engine: D(x; sigma), the mean of the clean data given x = data + sigma * noise.
+
+Everything here lives in variance-exploding coordinates: x has deviation sqrt(sigma_data^2 + sigma^2), whatever coordinates a
+network was trained in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+
+from ..errors import InvalidInputError
+
+
+class View(Protocol):
+    """Which part of a representation a batch x shows. What reads it knows its kind: `canvas.Crops`, cameras."""
+
+    def __len__(self) -> int: ...
+
+
+class Denoiser(Protocol):
+    """sigma_data: deviation of the clean data."""
+
+    @property
+    def sigma_data(self) -> float: ...
+
+    def __call__(self, x: Tensor, sigma: float, view: View | None = None) -> Tensor:
+        """x [N,C,...] float at noise level sigma > 0 -> the mean of the clean data, of its shape and type. view: what the N
+        samples show, for denoisers that ask where they are."""
+        ...
+
+
+class Preconditioned(Protocol):
+    """A network with its preconditioning, as EDM's: sigma float [N], labels float [N,label_dim] or None."""
+
+    sigma_data: float
+
+    def __call__(self, x: Tensor, sigma: Tensor, labels: Tensor | None = None) -> Tensor: ...
+
+
+Label = Callable[[int, "View | None"], Tensor]
+"""Condition of a batch: number of samples and what they show -> labels float [N,label_dim]."""
+
+
+def constant(label: Tensor) -> Label:
+    """The same label [label_dim] for every sample."""
+    return lambda count, _: label.expand(count, -1)
+
+
+class NetworkDenoiser:
+    """A network as a denoiser, in batches of bounded size, whose numbers do not depend on the batch.
+
+    label: condition, None for none. batch: samples per call of the network. dtype: torch.bfloat16 runs its convolutions in
+    that precision.
+    """
+
+    def __init__(self, network: nn.Module, *, sigma_data: float, label: Label | None = None, batch: int = 8,
+                 dtype: torch.dtype = torch.float32) -> None:
+        self.network, self.sigma_data, self.label, self.batch, self.dtype = network, sigma_data, label, batch, dtype
+
+    def __call__(self, x: Tensor, sigma: float, view: View | None = None) -> Tensor:
+        labels = None if self.label is None else self.label(len(x), view).to(x)
+        out: list[Tensor] = []
+        for i in range(0, len(x), self.batch):
+            part = x[i:i + self.batch]
+            with torch.autocast(x.device.type, torch.bfloat16, enabled=self.dtype == torch.bfloat16):
+                y = self.network(part, part.new_full((len(part),), sigma), None if labels is None else labels[i:i + self.batch])
+            out.append(y.to(x.dtype))
+        return torch.cat(out)
+
+
+class Guided:
+    """Classifier-free guidance: unconditional + scale * (conditional - unconditional). A scale of 1 calls one of them."""
+
+    def __init__(self, conditional: Denoiser, unconditional: Denoiser, scale: float) -> None:
+        self.conditional, self.unconditional, self.scale = conditional, unconditional, scale
+
+    @property
+    def sigma_data(self) -> float:
+        return self.conditional.sigma_data
+
+    def __call__(self, x: Tensor, sigma: float, view: View | None = None) -> Tensor:
+        wanted = self.conditional(x, sigma, view)
+        if self.scale == 1:
+            return wanted
+        plain = self.unconditional(x, sigma, view)
+        return torch.lerp(plain, wanted, self.scale)
+
+
+class Cropped(View, Protocol):
+    """A view of crops of a canvas."""
+
+    def crop(self, field: Tensor) -> Tensor: ...
+
+
+@dataclass(frozen=True, eq=False)
+class Region:
+    """A denoiser for a part of the canvas. weight: float [1,*canvas], 0 or more."""
+
+    denoiser: Denoiser
+    weight: Tensor
+
+
+class Regions:
+    """Several denoisers on one canvas: D = sum of weight_i D_i over the sum of weights, pixel by pixel. Where no region has
+    weight the background decides; a denoiser without weight in a crop is not called for it."""
+
+    def __init__(self, background: Denoiser, regions: Sequence[Region]) -> None:
+        if any(bool((region.weight < 0).any()) for region in regions):
+            raise InvalidInputError("The masks of region prompts hold negative weights; give values from 0 to 1.")
+        self.background, self.regions = background, regions
+        self._rest = torch.clamp(1 - torch.stack([r.weight for r in regions]).sum(dim=0), min=0) if regions else None
+
+    @property
+    def sigma_data(self) -> float:
+        return self.background.sigma_data
+
+    def __call__(self, x: Tensor, sigma: float, view: View | None = None) -> Tensor:
+        if self._rest is None:
+            return self.background(x, sigma, view)
+        if view is None or not hasattr(view, "crop"):
+            raise InvalidInputError("Region prompts need crops of a canvas; use them with the panorama and image nodes.")
+        total, mixed = torch.zeros_like(x[:, :1]), torch.zeros_like(x)
+        for denoiser, field in ((self.background, self._rest), *((r.denoiser, r.weight) for r in self.regions)):
+            weight = view.crop(field.to(x))  # pyright: ignore[reportAttributeAccessIssue]
+            if bool((weight > 0).any()):
+                mixed += weight * denoiser(x, sigma, view)
+                total += weight
+        return mixed / total
