@@ -203,7 +203,7 @@ def train_funit(pictures: ClassPictures, recipe: FunitRecipe, folder: Path, *, d
     `training.loop.run`."""
     translator, discriminator = build_networks(recipe, len(pictures.classes))
     for network in (translator, discriminator):
-        network.to(device=device or torch.device("cpu"), memory_format=torch.channels_last)
+        network.to(device or "cpu").to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
     trainer = FunitTrainer(translator, discriminator, recipe.settings)
     streams = [ClassStream(pictures, rng=seeded(3 * recipe.seed + i), mirror=recipe.mirror) for i in (0, 1)]
     shown = ClassStream(pictures, rng=seeded(3 * recipe.seed + 2), mirror=False).next(16)
