@@ -58,7 +58,8 @@ class Creatures:
 
 def score(judges: Judges, found: Tensor, data: Creatures) -> dict[str, float]:
     """The columns of the table."""
-    return {"PSNR": float(psnr(found, data.truth).mean()), "perceptual distance": float(judges.distance(found, data.truth).mean()),
+    return {"PSNR": float(psnr(found, data.truth).mean()),
+            "perceptual distance": float(judges.distance(found, data.truth).mean()),
             "class accuracy": float((judges.classes(found) == data.classes).float().mean()),
             "pose error": float((judges.poses(found) - data.poses).abs().mean())}
 

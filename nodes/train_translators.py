@@ -96,7 +96,8 @@ class TrainUNIT(io.ComfyNode):
                                     tooltip="Weight of coming back to the same picture by the other domain; ten times that in "
                                             "the shared form, whose weights are ten times as large."),
                     host.node_input(io.Combo, "form", options=["separate", "shared"], default="separate", advanced=True,
-                                    tooltip="'separate' is the current release: one network per domain. 'shared' is the paper's: "
+                                    tooltip="'separate' is the current release: one network per domain. 'shared' is the "
+                                            "paper's: "
                                             "both domains have the middle layers in common.")],
             outputs=[DomainTranslatorSocket.Output("translator", tooltip="The translator."),
                      io.Image.Output("samples", tooltip="a, b, a to b and b to a below one another, 0..1."),

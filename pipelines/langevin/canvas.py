@@ -196,6 +196,10 @@ class Canvas:
         self.values, self._next = self._next, self.values
         return change
 
+    def take(self) -> Tensor:
+        """What was written since the last sweep, [B,C,*size], as a tensor of its own."""
+        return self._next.clone()
+
     def preview(self) -> Tensor:
         """The canvases as they are, float [B,C,*size]."""
         return self.values

@@ -8,7 +8,6 @@ from typing import cast
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from ..errors import InvalidInputError
 from .denoiser import View
@@ -74,28 +73,26 @@ def stationary_covariance(autocovariance: Tensor, crop: Sequence[int]) -> Tensor
     return autocovariance[tuple(lags)]
 
 
-def texture_denoiser(picture: Tensor, crop: Sequence[int]) -> GaussianDenoiser:
-    """The Gaussian prior with the colours and the autocovariance of one picture, float [C,H,W]: a prior of its texture.
+def texture_denoiser(sample: Tensor, crop: Sequence[int]) -> GaussianDenoiser:
+    """The Gaussian prior with the colours and the autocovariance of one sample, float [C,*size]: a picture, a film (frames
+    first), a sound. It knows textures, not things.
 
-    Colours are made independent by their covariance; the autocovariance of each is the picture's own, of pairs inside the
-    picture, tapered so that it stays a covariance. Raises InvalidInputError for a crop of over 4096 pixels, or one larger than
-    the picture.
+    Channels are made independent by their covariance; the autocovariance of each is the sample's own, tapered so that it
+    stays a covariance. Raises InvalidInputError for a crop of over 4096 numbers, or one larger than the sample.
     """
     if math.prod(crop) > LARGEST:
         raise InvalidInputError(f"A texture prior sees at most {LARGEST} pixels at once, got a crop of {list(crop)}.")
-    if any(c > s for c, s in zip(crop, picture.shape[1:], strict=True)):
-        raise InvalidInputError(f"The picture of {picture.shape[2]}x{picture.shape[1]} pixels is smaller than the crop of "
-                                f"{crop[1]}x{crop[0]}; give a larger one.")
-    picture = picture.double()
-    mean = picture.mean(dim=(1, 2))
-    centred = picture - mean[:, None, None]
-    flat = centred.flatten(1)
+    size = list(sample.shape[1:])
+    if len(crop) != len(size) or any(c > s for c, s in zip(crop, size, strict=True)):
+        raise InvalidInputError(f"A sample of {size} is smaller than the crop of {list(crop)}; give a larger one.")
+    sample = sample.double()
+    axes = tuple(range(1, sample.ndim))
+    mean = sample.mean(dim=axes)
+    flat = sample.flatten(1) - mean[:, None]
     basis = eigen(flat @ flat.T / flat.shape[1])[1].T
-    rotated = torch.einsum("ij,jhw->ihw", basis, centred)
-    size = [s + c for s, c in zip(picture.shape[1:], crop, strict=True)]
-    padded = F.pad(rotated, (0, size[1] - picture.shape[2], 0, size[0] - picture.shape[1]))
-    spectrum = cast(Tensor, torch.fft.fft2(padded))  # pyright: ignore[reportUnknownMemberType]
-    pairs = cast(Tensor, torch.fft.ifft2(spectrum.abs().square()))
-    found = pairs.real / math.prod(picture.shape[1:])  # over all pixels: tapered by a triangle
-    covariance = torch.stack([stationary_covariance(channel, crop) for channel in found])
+    rotated = (basis @ flat).reshape(sample.shape)
+    padded = [s + c for s, c in zip(size, crop, strict=True)]
+    spectrum = cast(Tensor, torch.fft.fftn(rotated, padded, axes))  # pyright: ignore[reportUnknownMemberType]
+    pairs = cast(Tensor, torch.fft.ifftn(spectrum.abs().square(), dim=axes)).real  # pyright: ignore[reportUnknownMemberType]
+    covariance = torch.stack([stationary_covariance(channel / math.prod(size), crop) for channel in pairs])
     return GaussianDenoiser(covariance.float(), crop, mean=mean.float(), basis=basis.float())
