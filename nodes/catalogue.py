@@ -11,6 +11,8 @@ from . import (
     import_checkpoint,
     label_bridges,
     label_maps,
+    langevin,
+    langevin_settings,
     metrics,
     models,
     paint_label_map,
@@ -22,5 +24,5 @@ from . import (
 
 NODES: list[type[io.ComfyNode]] = [
     node for module in (models, import_checkpoint, editgan, editing, photographs, paint_label_map, label_maps, label_bridges,
-                        edit_vectors, translation, metrics, training, train_translators, datasets)
+                        edit_vectors, translation, langevin_settings, langevin, metrics, training, train_translators, datasets)
     for node in module.NODES]

@@ -36,6 +36,9 @@ CropSocket = io.Custom("ATELIER_CROP")
 FewShotTranslatorSocket = io.Custom("ATELIER_FEW_SHOT_TRANSLATOR")
 DomainTranslatorSocket = io.Custom("ATELIER_DOMAIN_TRANSLATOR")
 ClassCodeSocket = io.Custom("ATELIER_CLASS_CODE")
+DenoiserSocket = io.Custom("ATELIER_DENOISER")
+PriorSocket = io.Custom("ATELIER_PRIOR")
+RegionsSocket = io.Custom("ATELIER_REGIONS")
 
 SMALLEST_SHARE = 4
 """A picture is enlarged at most this much on its way into a network."""
