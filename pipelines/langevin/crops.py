@@ -127,12 +127,13 @@ class PictureCrops:
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def draw(self, count: int, rng: torch.Generator) -> Drawn:
-        chosen = torch.randint(len(self.whole), (count,), generator=rng).tolist()
-        places = torch.rand((count, 3), generator=rng).tolist()
+        chosen = integers(torch.randint(len(self.whole), (count,), generator=rng))
+        places = torch.rand((count, 3), generator=rng)
         size = self.size
         crops: list[Tensor] = []
         positions: list[float] = []
-        for index, (across, down, turn) in zip(chosen, places, strict=True):
+        for index, place in zip(chosen, places, strict=True):
+            across, down, turn = (float(value) for value in place)
             picture = self.whole[index]
             height, width = picture.shape[1:]
             if height < size or (width < size and not self.wrap):
@@ -179,13 +180,18 @@ class SoundCrops:
         chosen = torch.searchsorted(self._ends, at, right=True).clamp(max=len(self.sounds) - 1)
         crops: list[Tensor] = []
         positions: list[float] = []
-        for place, index in zip(at.tolist(), chosen.tolist(), strict=True):
+        for place, index in zip(at, integers(chosen), strict=True):
             sound = self.sounds[index]
-            start = int(place - (float(self._ends[index - 1]) if index else 0.0))
+            start = int(float(place) - (float(self._ends[index - 1]) if index else 0.0))
             start = min(start, sound.shape[1] - self.size)
             crops.append(sound[:, start:start + self.size])
             positions.append((start + self.size / 2) / sound.shape[1])
         return torch.stack(crops), torch.full((count,), -1), torch.tensor(positions)
+
+
+def integers(values: Tensor) -> list[int]:
+    """An integer tensor [N] as a list."""
+    return [int(value) for value in values]
 
 
 def pictures_from(array: npt.NDArray[np.uint8]) -> PicturesInMemory:
