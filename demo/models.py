@@ -27,6 +27,8 @@ FILES = {
     "stylegan2-discriminator": WEIGHTS / "perceptual" / "toy_cars_64.safetensors",
     "editgan-encoder": WEIGHTS / "encoders" / "toy_cars_64.safetensors",
     "editgan-segmenter": WEIGHTS / "label_branches" / "toy_cars_64.safetensors",
+    "funit": WEIGHTS / "funit" / "creatures_64.safetensors",
+    "unit": WEIGHTS / "unit" / "streets_64.safetensors",
 }
 
 

@@ -23,17 +23,17 @@ from .workers import Report, add_arguments, identity, join, launch, own_seed, tr
 def train(rank: int, args: argparse.Namespace) -> None:
     """One process of the training."""
     logging.basicConfig(level=logging.INFO if rank == 0 else logging.WARNING, format="%(message)s")
-    average = join(rank, args)
+    group = join(rank, args)
     generator = load_demo("stylegan2-generator")
     distance = DiscriminatorDistance(load_demo("stylegan2-discriminator").module)
     torch.manual_seed(0)  # equal initial weights in every process
     settings = EncoderTraining(steps=args.steps, batch=args.batch // args.workers, dtype=torch.bfloat16)
     trainer = EncoderTrainer(build_encoder(), generator.module, distance, settings, rng=seeded(own_seed(rank, args)),
-                             average_gradients=average)
+                             average_gradients=group.average)
     pictures = PictureArray(training_pictures(args.pictures, args.out))
     job = EncoderJob(trainer, PictureStream(pictures, rng=seeded(own_seed(rank, args) + 1)), own_stream=rank > 0)
     plan = Run(args.out, args.steps, identity("encoder", args), save_seconds=60 * args.save_minutes, sample_every=500)
-    run(job, plan, on_step=Report(), leader=rank == 0)
+    run(job, plan, on_step=Report(), group=group)
     if rank == 0:
         save_demo("editgan-encoder", trainer.ema, generator=generator.fingerprint)
 

@@ -22,17 +22,17 @@ from .workers import Report, add_arguments, identity, join, launch, own_seed, tr
 def train(rank: int, args: argparse.Namespace) -> None:
     """One process of the training."""
     logging.basicConfig(level=logging.INFO if rank == 0 else logging.WARNING, format="%(message)s")
-    average = join(rank, args)
+    group = join(rank, args)
     torch.manual_seed(0)  # equal initial weights in every process
     trainer = GanTrainer(build_generator(), build_discriminator(),
                          GanSettings(r1_gamma=args.r1_gamma, lr=args.lr, ema_images=args.ema_images),
-                         rng=seeded(own_seed(rank, args)), average_gradients=average)
+                         rng=seeded(own_seed(rank, args)), average_gradients=group.average)
     pictures = PictureArray(training_pictures(args.pictures, args.out))
     job = GanJob(trainer, PictureStream(pictures, rng=seeded(own_seed(rank, args) + 1)), batch=args.batch // args.workers,
                  images=args.kimg * 1000, decay_images=args.decay_kimg * 1000, joint_batch=args.batch, own_stream=rank > 0)
     plan = Run(args.out, -(-job.images // args.batch), identity("stylegan2", args), save_seconds=60 * args.save_minutes,
                sample_every=500)
-    run(job, plan, on_step=Report(), leader=rank == 0)
+    run(job, plan, on_step=Report(), group=group)
     if rank == 0:
         save_demo("stylegan2-generator", trainer.ema)
         save_demo("stylegan2-discriminator", trainer.discriminator)

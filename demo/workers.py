@@ -6,7 +6,7 @@ import argparse
 import json
 import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +15,10 @@ import numpy.typing as npt
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..pipelines.steps import StepInfo
+from ..pipelines.training.together import ALONE, Group
 from .scenes import Car, render_batch
 
 log = logging.getLogger(__name__)
@@ -45,14 +46,14 @@ def launch(train: Callable[[int, argparse.Namespace], None], args: argparse.Name
         train(0, args)
 
 
-def join(rank: int, args: argparse.Namespace) -> Callable[[Iterable[nn.Parameter]], None] | None:
-    """Called first by every process: returns how to average gradients, None when there is one process."""
+def join(rank: int, args: argparse.Namespace) -> Group:
+    """Called first by every process: returns its place among them."""
     torch.set_num_threads(1 if args.workers > 1 else torch.get_num_threads())
     if args.workers == 1:
-        return None
+        return ALONE
     store = dist.FileStore(str(args.out / f"store-{args.run}"), args.workers)
     dist.init_process_group("gloo", rank=rank, world_size=args.workers, store=store)
-    return average_gradients
+    return Group(rank, args.workers)
 
 
 def own_seed(rank: int, args: argparse.Namespace) -> int:
@@ -76,18 +77,6 @@ class Report:
         if info.step % 50 == 0 or info.step == info.total:
             losses = {name: round(value, 5) for name, value in info.losses.items()}
             log.info("%s", json.dumps({"step": info.step, "seconds": round(time.monotonic() - self._started), **losses}))
-
-
-def average_gradients(parameters: Iterable[nn.Parameter]) -> None:
-    """Mean of the gradients over all processes, in one message."""
-    grads = [p.grad for p in parameters if p.grad is not None]
-    flat = torch.cat([g.flatten() for g in grads])
-    dist.all_reduce(flat)
-    flat /= dist.get_world_size()
-    offset = 0
-    for g in grads:
-        g.copy_(flat[offset:offset + g.numel()].view_as(g))
-        offset += g.numel()
 
 
 def training_pictures(count: int, folder: Path) -> npt.NDArray[np.uint8]:

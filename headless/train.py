@@ -17,7 +17,7 @@ from ..pipelines.editgan.inversion import InversionSettings
 from ..pipelines.editgan.recipes import EncoderRecipe, LabelBranchRecipe, train_encoder, train_label_branch
 from ..pipelines.editgan.style_encoders import embedder
 from ..pipelines.editgan.training import EncoderTraining, SegmenterTraining
-from ..pipelines.errors import InvalidInputError
+from ..pipelines.errors import InvalidInputError, TrainingStoppedError
 from ..pipelines.label_png import from_png
 from ..pipelines.labels import LabelMap, require_same_labels
 from ..pipelines.lpips_network import distance_of
@@ -25,11 +25,13 @@ from ..pipelines.steps import StepInfo
 from ..pipelines.stylegan2.recipe import StyleGAN2Recipe, train_stylegan2
 from ..pipelines.stylegan2.training import GanSettings
 from ..pipelines.training.data import PictureFolder, to_network
+from ..pipelines.training.together import Group
 from ..runtime.context import ExecutionContext, Folders
 from ..runtime.host import Cancelled, check_cancel
 from .exit_codes import CANCELLED, DONE
 from .label_file import read_label_set
 from .run import cancel_on_interrupt, choose_device
+from .together import joined
 from .train_translators import train_funit_from, train_unit_from
 
 
@@ -41,15 +43,22 @@ def run_training(options: argparse.Namespace) -> int:
     out = Path(options.out)
     if out.exists() and not out.is_dir():
         raise InvalidInputError(f"--out {out}: this is a file, expected a folder.")
-    context = ExecutionContext(folders=Folders(input=(), output=out, temp=out), device=choose_device(options.device))
+    with joined(options.network, choose_device(options.device)) as (group, device):
+        return _run_as(group, device, options, out)
+
+
+def _run_as(group: Group, device: torch.device, options: argparse.Namespace, out: Path) -> int:
+    """One process of the training."""
+    context = ExecutionContext(folders=Folders(input=(), output=out, temp=out), device=device)
     train = {"stylegan2": _stylegan2, "encoder": _encoder, "label-branch": _label_branch, "funit": train_funit_from,
              "unit": train_unit_from}[options.network]
-    with context.activate(), cancel_on_interrupt(context), _Bar(options.quiet) as bar:
+    with context.activate(), cancel_on_interrupt(context), _Bar(options.quiet or not group.leader) as bar:
         try:
-            paths = train(options, out, context.device, bar)
-        except Cancelled:
+            paths = train(options, out, device, bar, group)
+        except (Cancelled, TrainingStoppedError):
             bar.close()
-            sys.stderr.write(f"Cancelled after step {bar.step} of {bar.total}; the same command goes on from there.\n")
+            if group.leader:
+                sys.stderr.write(f"Cancelled after step {bar.step} of {bar.total}; the same command goes on from there.\n")
             return CANCELLED
     for path in paths:
         sys.stdout.write(f"{path}\n")
@@ -84,7 +93,7 @@ class _Bar:
         check_cancel()
 
 
-def _stylegan2(options: argparse.Namespace, out: Path, device: torch.device, bar: _Bar) -> list[Path]:
+def _stylegan2(options: argparse.Namespace, out: Path, device: torch.device, bar: _Bar, _: Group) -> list[Path]:
     dtype = {"bfloat16": torch.bfloat16, "float32": torch.float32}[options.precision]
     gan = GanSettings(lr=options.lr, r1_gamma=options.r1_gamma, ema_images=options.ema_images, dtype=dtype)
     recipe = StyleGAN2Recipe(
@@ -100,7 +109,7 @@ def _stylegan2(options: argparse.Namespace, out: Path, device: torch.device, bar
     return [generator, perceptual]
 
 
-def _encoder(options: argparse.Namespace, out: Path, device: torch.device, bar: _Bar) -> list[Path]:
+def _encoder(options: argparse.Namespace, out: Path, device: torch.device, bar: _Bar, _: Group) -> list[Path]:
     generator = _load(options.generator, "generator", device)
     perceptual = _load(options.perceptual, "perceptual", device)
     network: Any = generator.module
@@ -115,7 +124,7 @@ def _encoder(options: argparse.Namespace, out: Path, device: torch.device, bar: 
     return [path]
 
 
-def _label_branch(options: argparse.Namespace, out: Path, device: torch.device, bar: _Bar) -> list[Path]:
+def _label_branch(options: argparse.Namespace, out: Path, device: torch.device, bar: _Bar, _: Group) -> list[Path]:
     generator = _load(options.generator, "generator", device)
     perceptual = _load(options.perceptual, "perceptual", device)
     encoder = None if options.encoder is None else _load(options.encoder, "encoder", device)

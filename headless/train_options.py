@@ -11,7 +11,8 @@ def add_train_commands(commands: Any) -> None:
     train = commands.add_parser("train", help="train a generator, an encoder, a label branch or a translator",
                                description="Every training writes its checkpoint, curves and samples to --out, and goes on "
                                            "from there when the same command is given again; Ctrl-C stops it after the step "
-                                           "at hand.")
+                                           "at hand. Under torchrun funit and unit train in several processes, each with "
+                                           "--batch pictures.")
     kinds = train.add_subparsers(required=True, metavar="NETWORK", dest="network")
 
     gan = _command(kinds, "stylegan2", "a StyleGAN2 from a folder of pictures")
@@ -60,7 +61,10 @@ def add_train_commands(commands: Any) -> None:
     unit.add_argument("--a", required=True, metavar="DIR", help="pictures of the first domain")
     unit.add_argument("--b", required=True, metavar="DIR", help="pictures of the second domain")
     _translator(unit, resolution=256, batch=1, steps=1_000_000, lr=1e-4)
-    unit.add_argument("--cycle", type=float, default=10.0, help="weight of the cycle (10)")
+    unit.add_argument("--cycle", type=float, default=10.0, help="weight of the cycle (10); ten times that in the shared form, "
+                                                                "whose weights are ten times as large")
+    unit.add_argument("--form", choices=("separate", "shared"), default="separate",
+                      help="separate: the current release; shared: the paper's, whose domains share the middle layers")
 
 
 def _translator(parser: argparse.ArgumentParser, *, resolution: int, batch: int, steps: int, lr: float) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 
@@ -10,6 +10,7 @@ from ..pipelines.funit.data import ClassFolder, ClassStream
 from ..pipelines.funit.training import FunitRecipe, FunitSettings, train_funit
 from ..pipelines.training.data import PictureFolder, first_pictures, seeded
 from ..pipelines.training.log import grid
+from ..pipelines.unit.shared import SharedRecipe, SharedSettings, train_shared
 from ..pipelines.unit.training import UnitRecipe, UnitSettings, train_unit
 from ..runtime import host
 from ..runtime.host import io
@@ -92,7 +93,12 @@ class TrainUNIT(io.ComfyNode):
                     io.String.Input("pictures_b", default="b", tooltip="A folder in the input folder: the second domain."),
                     name_input("my_unit", "unit"), *_common(resolution=256, batch=1, steps=1_000_000),
                     host.node_input(io.Float, "cycle_weight", default=10.0, min=0.0, max=100.0, step=1.0, advanced=True,
-                                    tooltip="Weight of coming back to the same picture by the other domain.")],
+                                    tooltip="Weight of coming back to the same picture by the other domain; ten times that in "
+                                            "the shared form, whose weights are ten times as large."),
+                    host.node_input(io.Combo, "form", options=["separate", "shared"], default="separate", advanced=True,
+                                    tooltip="'separate' is the current release: one network per domain. 'shared' is the "
+                                            "paper's: "
+                                            "both domains have the middle layers in common.")],
             outputs=[DomainTranslatorSocket.Output("translator", tooltip="The translator."),
                      io.Image.Output("samples", tooltip="a, b, a to b and b to a below one another, 0..1."),
                      io.Image.Output("loss_curve", tooltip="The losses over the steps, 0..1.")])
@@ -105,19 +111,28 @@ class TrainUNIT(io.ComfyNode):
     @classmethod
     def execute(cls, pictures_a: str, pictures_b: str, name: str, resolution: int, steps: int, batch: int,
                 learning_rate: float, mirror: bool, seed: int, width: int, discriminator_width: int,
-                cycle_weight: float) -> io.NodeOutput:
+                cycle_weight: float, form: Literal["separate", "shared"] = "separate") -> io.NodeOutput:
         target, folder = places("unit", name)
-        recipe = UnitRecipe(resolution=resolution, width=width, dis_width=discriminator_width, batch=batch, steps=steps,
-                            mirror=mirror, seed=seed, settings=UnitSettings(
-                                lr=learning_rate, cycle=cycle_weight, cycle_kl=0.01 if cycle_weight else 0.0))
+        common: dict[str, Any] = {"resolution": resolution, "width": width, "dis_width": discriminator_width, "batch": batch,
+                                  "steps": steps, "mirror": mirror, "seed": seed}
         a, b = (PictureFolder(host.input_folder(pictures), resolution) for pictures in (pictures_a, pictures_b))
         with host.autograd():
-            network = train_unit(a, b, recipe, folder, device=host.compute_device(),
-                                 on_step=host.Progress(steps).on_step).domains.eval().requires_grad_(False)
-            shown = [first_pictures(pictures, min(8, len(a), len(b))).to(host.compute_device()) for pictures in (a, b)]
+            device, on_step = host.compute_device(), host.Progress(steps).on_step
+            if form == "shared":
+                weights = SharedSettings(lr=learning_rate, cycle_likelihood=10 * cycle_weight,
+                                         cycle_kl=0.1 if cycle_weight else 0.0)
+                network = train_shared(a, b, SharedRecipe(**common, settings=weights), folder, device=device,
+                                       on_step=on_step).domains
+            else:
+                settings = UnitSettings(lr=learning_rate, cycle=cycle_weight, cycle_kl=0.01 if cycle_weight else 0.0)
+                network = train_unit(a, b, UnitRecipe(**common, settings=settings), folder, device=device,
+                                     on_step=on_step).domains
+            network.eval().requires_grad_(False)
+            shown = [first_pictures(pictures, 8).to(device) for pictures in (a, b)]
+            shown = [x[:min(map(len, shown))] for x in shown]
             with torch.no_grad():
                 drawn = [network.translate(shown[0], "a to b"), network.translate(shown[1], "b to a")]
-            handle = saved(target, network, "unit")
+            handle = saved(target, network, "unit-shared" if form == "shared" else "unit")
         return io.NodeOutput(handle, grid(torch.stack([*shown, *drawn])), loss_curve(folder))
 
 

@@ -25,5 +25,9 @@ class TrainingDivergedError(AtelierError, ArithmeticError):
     """A loss became NaN or infinite."""
 
 
+class TrainingStoppedError(AtelierError):
+    """Another process of a joint training stopped."""
+
+
 class UnwritableFileError(AtelierError, OSError):
     """The disk does not take a file."""

@@ -201,7 +201,7 @@ class Stages(nn.Module):
 def initialise(module: nn.Module, kind: str) -> None:
     """The official initialisation: 'kaiming' (fan in) or 'gaussian' (deviation 0.02) weights, biases 0."""
     for layer in module.modules():
-        if isinstance(layer, nn.Conv2d | nn.Linear):
+        if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
             if kind == "kaiming":
                 nn.init.kaiming_normal_(layer.weight, a=0, mode="fan_in")
             else:

@@ -216,7 +216,8 @@ class EncoderJob:
         return self.trainer.steps
 
     def step(self) -> Mapping[str, float]:
-        return self.trainer.step(self.stream.next(self.trainer.settings.batch).to(self.trainer.encoder.w_avg.device))
+        losses = self.trainer.step(self.stream.next(self.trainer.settings.batch).to(self.trainer.encoder.w_avg.device))
+        return losses | self.stream.count_of_skipped()
 
     def samples(self, count: int) -> Tensor:
         shown = self._shown[:count].to(self.trainer.encoder.w_avg.device)

@@ -9,15 +9,15 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 import torch
-from PIL import Image, ImageOps
+from PIL import Image
 from torch import Tensor
 
 from ..errors import InvalidInputError
-from ..training.data import SUFFIXES, UNREADABLE, to_network
+from ..training.data import SUFFIXES, Shuffle, read_rgb, readable, seeded, to_network, whole_numbers
 from ..training.state import State
+from ..training.together import ALONE, Group
 
 FEWEST_CLASSES = 2
-LARGEST_SIDE = 16384
 
 
 class ClassPictures(Protocol):
@@ -86,11 +86,8 @@ class ClassFolder:
 
     def picture(self, index: int, rng: torch.Generator) -> Tensor | None:
         try:
-            with Image.open(self.files[index]) as file:
-                if max(file.size) > LARGEST_SIDE:
-                    return None
-                image = ImageOps.exif_transpose(file).convert("RGB")
-        except UNREADABLE:
+            image = read_rgb(self.files[index])
+        except InvalidInputError:
             return None
         side = round(self.resolution * 140 / 128)
         scale = side / min(image.size)
@@ -104,44 +101,37 @@ class ClassFolder:
 class ClassStream:
     """Batches of pictures and labels without end; every picture once per round, the order of each round drawn anew.
 
-    skipped: the pictures that could not be read, by index; they are passed over. Raises InvalidInputError when none is left.
+    group: of processes that share every batch. skipped: the pictures that could not be read, by index; others stand in for
+    them. Raises InvalidInputError when none is left.
     """
 
-    def __init__(self, pictures: ClassPictures, *, rng: torch.Generator, mirror: bool = True) -> None:
-        self.pictures, self.rng, self.mirror = pictures, rng, mirror
+    def __init__(self, pictures: ClassPictures, *, rng: torch.Generator, mirror: bool = True, group: Group = ALONE) -> None:
+        self.pictures, self.rng, self.mirror, self.group = pictures, rng, mirror, group
         self.skipped: set[int] = set()
-        self._order = torch.empty(0, dtype=torch.int64)
-        self._position = 0
+        self._shuffle = Shuffle(len(pictures.labels), rng)
 
     def next(self, count: int) -> tuple[Tensor, Tensor]:
         """images float32 [count,3,R,R] in -1..1, labels int64 [count]."""
         images: list[Tensor] = []
         labels: list[int] = []
-        while len(images) < count:
-            if self._position == len(self._order):
-                if len(self.skipped) == len(self.pictures.labels):
-                    raise InvalidInputError("None of the pictures to train on can be read.")
-                self._order = torch.randperm(len(self.pictures.labels), generator=self.rng)
-                self._position = 0
-            index = int(self._order[self._position])
-            self._position += 1
-            picture = self.pictures.picture(index, self.rng)
-            if picture is None:
-                self.skipped.add(index)
-                continue
+        whole = count * self.group.size
+        chosen, crops = self._shuffle.next(whole), torch.randint(2**62, (whole,), generator=self.rng)
+        for index, crop in zip(*(whole_numbers(self.group.share(x)) for x in (chosen, crops)), strict=True):
+            found, picture = readable(index, len(self.pictures.labels),
+                                      lambda i, crop=crop: self.pictures.picture(i, seeded(crop)), self.skipped)
             images.append(picture)
-            labels.append(int(self.pictures.labels[index]))
+            labels.append(int(self.pictures.labels[found]))
         batch = torch.stack(images)
         if self.mirror:
-            flipped = torch.rand(count, generator=self.rng) < 0.5
+            flipped = self.group.share(torch.rand(whole, generator=self.rng) < 0.5)
             batch = torch.where(flipped[:, None, None, None], batch.flip(3), batch)
         return to_network(batch), torch.tensor(labels)
 
     def state_dict(self) -> State:
-        """The order of this round, the place in it, what was skipped, and the generator."""
-        return {"order": self._order, "position": self._position, "skipped": sorted(self.skipped), "rng": self.rng.get_state()}
+        """The order of this round, the place in it, the generator, and what was skipped."""
+        return {**self._shuffle.state_dict(), "skipped": sorted(self.skipped)}
 
     def load_state_dict(self, state: State) -> None:
         """The inverse of `state_dict`."""
-        self._order, self._position, self.skipped = state["order"], state["position"], set(state["skipped"])
-        self.rng.set_state(state["rng"])
+        self._shuffle.load_state_dict(state)
+        self.skipped = set(state["skipped"])

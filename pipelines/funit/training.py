@@ -20,6 +20,7 @@ from ..training.data import seeded
 from ..training.loop import Run, run
 from ..training.state import State
 from ..training.statements import Precision, average, computing, frozen
+from ..training.together import ALONE, Group
 from .data import ClassPictures, ClassStream
 from .network import MultiTaskDiscriminator, Translator
 
@@ -44,10 +45,12 @@ class FunitSettings:
 
 
 class FunitTrainer:
-    """Translator and discriminator with their optimisers. `ema` is the result."""
+    """Translator and discriminator with their optimisers. `ema` is the result. group: of processes that train together; the
+    published penalty is then, as in the original's replicas, that of each process's batch."""
 
-    def __init__(self, translator: Translator, discriminator: MultiTaskDiscriminator, settings: FunitSettings) -> None:
-        self.translator, self.discriminator, self.settings = translator, discriminator, settings
+    def __init__(self, translator: Translator, discriminator: MultiTaskDiscriminator, settings: FunitSettings, *,
+                 group: Group = ALONE) -> None:
+        self.translator, self.discriminator, self.settings, self.group = translator, discriminator, settings, group
         self.ema = copy.deepcopy(translator).eval().requires_grad_(False)
         self.optimizer_g, self.optimizer_d = (
             torch.optim.RMSprop(network.parameters(), lr=settings.lr, weight_decay=settings.weight_decay)
@@ -80,6 +83,7 @@ class FunitTrainer:
         loss = s.gan * (real + fooled) + s.penalty * penalty
         self.optimizer_d.zero_grad(set_to_none=True)
         torch.autograd.backward(loss)
+        self.group.average(d.parameters())
         self.optimizer_d.step()
         return {"dis": float(loss.detach()), "dis_real": float(real.detach()), "dis_fake": float(fooled.detach()),
                 "dis_penalty": float(penalty.detach())}
@@ -102,6 +106,7 @@ class FunitTrainer:
             loss = s.gan * adversarial + s.reconstruction * reconstruction + s.features * (matching[0] + matching[1])
             self.optimizer_g.zero_grad(set_to_none=True)
             torch.autograd.backward(loss)
+        self.group.average(t.parameters())
         self.optimizer_g.step()
         return {"gen": float(loss.detach()), "gen_adversarial": float(adversarial.detach()),
                 "reconstruction": float(reconstruction.detach()), "features_content": float(matching[0].detach()),
@@ -198,16 +203,16 @@ def build_networks(recipe: FunitRecipe, num_classes: int) -> tuple[Translator, M
 
 
 def train_funit(pictures: ClassPictures, recipe: FunitRecipe, folder: Path, *, device: torch.device | None = None,
-                sample_every: int = 1000, on_step: OnStep = ignore) -> FunitTrainer:
-    """Train, or go on from the checkpoint in `folder`. The trainer's `ema` is the translator. Raises as
-    `training.loop.run`."""
+                sample_every: int = 1000, on_step: OnStep = ignore, group: Group = ALONE) -> FunitTrainer:
+    """Train, or go on from the checkpoint in `folder`. The trainer's `ema` is the translator. group: of processes that train
+    together, each with the recipe's batch. Raises as `training.loop.run`."""
     translator, discriminator = build_networks(recipe, len(pictures.classes))
     for network in (translator, discriminator):
-        network.to(device=device or torch.device("cpu"), memory_format=torch.channels_last)
-    trainer = FunitTrainer(translator, discriminator, recipe.settings)
-    streams = [ClassStream(pictures, rng=seeded(3 * recipe.seed + i), mirror=recipe.mirror) for i in (0, 1)]
+        network.to(device or "cpu").to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+    trainer = FunitTrainer(translator, discriminator, recipe.settings, group=group)
+    streams = [ClassStream(pictures, rng=seeded(3 * recipe.seed + i), mirror=recipe.mirror, group=group) for i in (0, 1)]
     shown = ClassStream(pictures, rng=seeded(3 * recipe.seed + 2), mirror=False).next(16)
     job = FunitJob(trainer, streams[0], streams[1], recipe.batch, shown)
     identity = {"training": "funit", "pictures": pictures.digest, "classes": pictures.classes, **recipe.identity()}
-    run(job, Run(folder, recipe.steps, identity, sample_every=sample_every), on_step=on_step)
+    run(job, Run(folder, recipe.steps, identity, sample_every=sample_every), on_step=on_step, group=group)
     return trainer

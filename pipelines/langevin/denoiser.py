@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -91,10 +91,13 @@ class Guided:
         return torch.lerp(plain, wanted, self.scale)
 
 
+@runtime_checkable
 class Cropped(View, Protocol):
     """A view of crops of a canvas."""
 
-    def crop(self, field: Tensor) -> Tensor: ...
+    def crop(self, field: Tensor) -> Tensor:
+        """field [C,*canvas] -> [N,C,*crop]."""
+        ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,11 +125,11 @@ class Regions:
     def __call__(self, x: Tensor, sigma: float, view: View | None = None) -> Tensor:
         if self._rest is None:
             return self.background(x, sigma, view)
-        if view is None or not hasattr(view, "crop"):
+        if not isinstance(view, Cropped):
             raise InvalidInputError("Region prompts need crops of a canvas; use them with the panorama and image nodes.")
         total, mixed = torch.zeros_like(x[:, :1]), torch.zeros_like(x)
         for denoiser, field in ((self.background, self._rest), *((r.denoiser, r.weight) for r in self.regions)):
-            weight = view.crop(field.to(x))  # pyright: ignore[reportAttributeAccessIssue]
+            weight = view.crop(field.to(x))
             if bool((weight > 0).any()):
                 mixed += weight * denoiser(x, sigma, view)
                 total += weight

@@ -87,7 +87,8 @@ class GanJob:
         left = max(self.images - self.trainer.images, 0)
         rate = min(1.0, left / self.decay_images) if self.decay_images else 1.0
         real = self.stream.next(self.batch).to(self.trainer.generator.mapping.w_avg.device)
-        return self.trainer.step(real, rate=rate, joint_batch=self.joint_batch)
+        losses = self.trainer.step(real, rate=rate, joint_batch=self.joint_batch)
+        return losses | self.stream.count_of_skipped()
 
     def samples(self, count: int) -> Tensor:
         """Pictures of the averaged generator, of the same latents each time."""

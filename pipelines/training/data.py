@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -14,10 +15,13 @@ from torch import Tensor
 
 from ..errors import InvalidInputError
 from .state import State
+from .together import ALONE, Group
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp"})
 CACHE_BYTES = 2**30
+LARGEST_SIDE = 16384
 UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError)
+T = TypeVar("T")
 
 
 class Pictures(Protocol):
@@ -29,7 +33,7 @@ class Pictures(Protocol):
     def __len__(self) -> int: ...
 
     def __getitem__(self, index: int) -> Tensor:
-        """Picture 0..len-1, uint8 [3,R,R]."""
+        """Picture 0..len-1, uint8 [3,R,R]. Raises InvalidInputError for one that cannot be read."""
         ...
 
 
@@ -90,15 +94,25 @@ class PictureArray:
         return torch.from_numpy(np.array(self.pictures[index])).permute(2, 0, 1)
 
 
-def decode(path: Path, resolution: int) -> Tensor:
-    """The picture in a file, uint8 [3,R,R]. InvalidInputError when it cannot be read."""
+def read_rgb(path: Path) -> Image.Image:
+    """The picture in a file, upright: grey as three channels, 16 bits as 8, without alpha. InvalidInputError when it cannot be
+    read or is larger than LARGEST_SIDE."""
     try:
         with Image.open(path) as file:
-            image = ImageOps.exif_transpose(file).convert("RGB")
+            if max(file.size) > LARGEST_SIDE:
+                raise ValueError(f"{file.width}x{file.height} pixels, at most {LARGEST_SIDE} a side")
+            image = ImageOps.exif_transpose(file)
+            if image.mode.startswith("I"):  # 16 bits; a plain conversion would clip them
+                return Image.fromarray((np.asarray(image).clip(0, 65535) // 257).astype(np.uint8)).convert("RGB")
+            return image.convert("RGB")
     except UNREADABLE as error:
         raise InvalidInputError(f"The picture {path.name} in {path.parent} cannot be read ({error}); replace or remove "
                                 f"it.") from error
-    image = ImageOps.fit(image, (resolution, resolution), Image.Resampling.LANCZOS)
+
+
+def decode(path: Path, resolution: int) -> Tensor:
+    """The picture in a file, uint8 [3,R,R]. InvalidInputError when it cannot be read."""
+    image = ImageOps.fit(read_rgb(path), (resolution, resolution), Image.Resampling.LANCZOS)
     return torch.from_numpy(np.array(image)).permute(2, 0, 1)
 
 
@@ -107,31 +121,24 @@ def to_network(pictures: Tensor) -> Tensor:
     return pictures.float() / 127.5 - 1
 
 
-class PictureStream:
-    """Batches without end. Every picture is seen once before any is seen again; the order of each round is drawn anew.
+class Shuffle:
+    """The numbers below `length` without end: each once per round, the order of each round drawn anew."""
 
-    rng: decides the order and, with mirror, which pictures are shown mirrored; its state belongs to this stream's.
-    """
-
-    def __init__(self, pictures: Pictures, *, rng: torch.Generator, mirror: bool = False) -> None:
-        self.pictures, self.rng, self.mirror = pictures, rng, mirror
+    def __init__(self, length: int, rng: torch.Generator) -> None:
+        self.length, self.rng = length, rng
         self._order = torch.empty(0, dtype=torch.int64)
         self._position = 0
 
     def next(self, count: int) -> Tensor:
-        """float32 [count,3,R,R] in -1..1."""
+        """The next so many, int64 [count]."""
         chosen: list[Tensor] = []
-        for _ in range(count):
+        while count:
             if self._position == len(self._order):
-                self._order = torch.randperm(len(self.pictures), generator=self.rng)
-                self._position = 0
-            chosen.append(self.pictures[int(self._order[self._position])])
-            self._position += 1
-        batch = torch.stack(chosen)
-        if self.mirror:
-            flipped = torch.rand(count, generator=self.rng) < 0.5
-            batch = torch.where(flipped[:, None, None, None], batch.flip(3), batch)
-        return to_network(batch)
+                self._order, self._position = torch.randperm(self.length, generator=self.rng), 0
+            chosen.append(self._order[self._position:self._position + count])
+            self._position += len(chosen[-1])
+            count -= len(chosen[-1])
+        return torch.cat(chosen)
 
     def state_dict(self) -> State:
         """The order of this round, the place in it, and the generator."""
@@ -143,9 +150,88 @@ class PictureStream:
         self.rng.set_state(state["rng"])
 
 
+def whole_numbers(values: Tensor) -> list[int]:
+    """int64 [N] as a list."""
+    return cast("list[int]", values.tolist())
+
+
+def readable(index: int, length: int, read: Callable[[int], T | None], bad: set[int]) -> tuple[int, T]:
+    """Item `index`, or another, always the same, in the stead of one that cannot be read. `bad` gets what cannot be read.
+    Raises InvalidInputError when nothing can."""
+    if index not in bad:
+        item = read(index)
+        if item is not None:
+            return index, item
+        bad.add(index)
+    for other in whole_numbers(torch.randperm(length, generator=seeded(index))):
+        item = None if other in bad else read(other)
+        if item is not None:
+            return other, item
+        bad.add(other)
+    raise InvalidInputError("None of the pictures to train on can be read.")
+
+
+class PictureStream:
+    """Batches without end. Every picture is seen once before any is seen again; the order of each round is drawn anew.
+
+    rng: decides the order and, with mirror, which pictures are shown mirrored; its state belongs to this stream's. group: of
+    processes that share every batch. skipped: the pictures that could not be read, by index; others stand in for them.
+    """
+
+    def __init__(self, pictures: Pictures, *, rng: torch.Generator, mirror: bool = False, group: Group = ALONE) -> None:
+        self.pictures, self.rng, self.mirror, self.group = pictures, rng, mirror, group
+        self.skipped: set[int] = set()
+        self._shuffle = Shuffle(len(pictures), rng)
+
+    def next(self, count: int) -> Tensor:
+        """float32 [count,3,R,R] in -1..1."""
+        whole = count * self.group.size
+        chosen = self.group.share(self._shuffle.next(whole))
+        batch = torch.stack([readable(index, len(self.pictures), self._read, self.skipped)[1]
+                             for index in whole_numbers(chosen)])
+        if self.mirror:
+            flipped = self.group.share(torch.rand(whole, generator=self.rng) < 0.5)
+            batch = torch.where(flipped[:, None, None, None], batch.flip(3), batch)
+        return to_network(batch)
+
+    def count_of_skipped(self) -> dict[str, float]:
+        """For the losses of a step: how many pictures could not be read, where there are any."""
+        return {"skipped": float(len(self.skipped))} if self.skipped else {}
+
+    def _read(self, index: int) -> Tensor | None:
+        return picture_or_none(self.pictures, index)
+
+    def state_dict(self) -> State:
+        """The order of this round, the place in it, the generator, and what was skipped."""
+        return {**self._shuffle.state_dict(), "skipped": sorted(self.skipped)}
+
+    def load_state_dict(self, state: State) -> None:
+        """The inverse of `state_dict`."""
+        self._shuffle.load_state_dict(state)
+        self.skipped = set(state.get("skipped", ()))
+
+
+def picture_or_none(pictures: Pictures, index: int) -> Tensor | None:
+    """A picture; None for one that cannot be read."""
+    try:
+        return pictures[index]
+    except InvalidInputError:
+        return None
+
+
 def first_pictures(pictures: Pictures, count: int) -> Tensor:
-    """float32 [min(count, len),3,R,R] in -1..1: what sample grids show."""
-    return to_network(torch.stack([pictures[i] for i in range(min(count, len(pictures)))]))
+    """float32 [min(count, readable ones),3,R,R] in -1..1: what sample grids show. Raises InvalidInputError when none can be
+    read."""
+    found: list[Tensor] = []
+    for index in range(len(pictures)):
+        picture = picture_or_none(pictures, index)
+        if picture is not None:
+            found.append(picture)
+            if len(found) == count:
+                break
+    if not found:
+        raise InvalidInputError("None of the pictures to train on can be read.")
+    return to_network(torch.stack(found))
 
 
 def seeded(seed: int) -> torch.Generator:

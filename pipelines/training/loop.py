@@ -17,10 +17,11 @@ from typing import Any, Protocol
 
 from torch import Tensor
 
-from ..errors import TrainingDivergedError
+from ..errors import TrainingDivergedError, TrainingStoppedError
 from ..steps import OnStep, StepInfo, ignore
 from .log import LossLog, grid, save_picture
 from .state import State, load_state, save_state
+from .together import ALONE, Group
 
 CHECKPOINT, LOSSES, CURVES = "checkpoint.safetensors", "losses.jsonl", "losses.png"
 PREVIEW_SECONDS = 2.0
@@ -69,21 +70,20 @@ class Run:
     sample_every: int = 0
 
 
-def run(job: Job, plan: Run, *, on_step: OnStep = ignore, leader: bool = True) -> None:
+def run(job: Job, plan: Run, *, on_step: OnStep = ignore, group: Group = ALONE) -> None:
     """Take the job to plan.total steps, from its checkpoint where there is one.
 
-    on_step: told after every step; whatever it raises ends the training within this step and after a checkpoint. leader:
-    of several processes that train together only one writes. Raises TrainingStateError when the folder holds another
-    training, TrainingDivergedError when a loss is not finite, UnwritableFileError when the disk is full; the last
-    checkpoint is whole whatever happens.
+    on_step: told after every step; whatever it raises ends the training within this step and after a checkpoint. group:
+    of several processes that train together only the first writes, and when one is stopped, all stop, the others with
+    TrainingStoppedError. Raises TrainingStateError when the folder holds another training, TrainingDivergedError when
+    a loss is not finite, UnwritableFileError when the disk is full; the last checkpoint is whole whatever happens.
     """
     checkpoint = plan.folder / CHECKPOINT
     if checkpoint.is_file():
         job.load_state_dict(load_state(checkpoint, plan.identity))
-    if not leader:
+    if not group.leader:
         while job.steps < plan.total:
-            losses = job.step()
-            on_step(StepInfo(job.steps, plan.total, losses))
+            _tell(StepInfo(job.steps, plan.total, job.step()), on_step, group)
         return
     saved = shown = time.monotonic()
     with LossLog(plan.folder / LOSSES, job.steps) as log:
@@ -105,7 +105,7 @@ def run(job: Job, plan: Run, *, on_step: OnStep = ignore, leader: bool = True) -
             if now - shown >= PREVIEW_SECONDS:
                 shown, preview = now, partial(_newest, job)
             try:
-                on_step(StepInfo(job.steps, plan.total, losses, preview))
+                _tell(StepInfo(job.steps, plan.total, losses, preview), on_step, group)
             except BaseException:
                 save()
                 raise
@@ -114,6 +114,20 @@ def run(job: Job, plan: Run, *, on_step: OnStep = ignore, leader: bool = True) -
                 saved = time.monotonic()
         save()
     _save_samples(job, plan.folder)
+
+
+def _tell(info: StepInfo, on_step: OnStep, group: Group) -> None:
+    """Raises what on_step raises; TrainingStoppedError when it raised in another process of the group."""
+    raised: BaseException | None = None
+    try:
+        on_step(info)
+    except BaseException as error:
+        raised = error
+    stopped = group.any(raised is not None)
+    if raised is not None:
+        raise raised
+    if stopped:
+        raise TrainingStoppedError(f"Another process of this training stopped it after step {info.step} of {info.total}.")
 
 
 def _require_finite(losses: Mapping[str, float], step: int, plan: Run) -> None:

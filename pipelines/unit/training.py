@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -18,7 +18,8 @@ from ..training.data import Pictures, PictureStream, first_pictures, seeded
 from ..training.loop import Run, run
 from ..training.state import State
 from ..training.statements import Precision, computing, frozen
-from .network import MultiScaleDiscriminator, TwoDomains, unit_noise
+from ..training.together import ALONE, Group
+from .network import MultiScaleDiscriminator, TwoDomains
 
 Noise = Callable[[str, Tensor], Tensor]
 """What is added to latents: the name of the draw, and a tensor of their shape. The draws of a step come in the order dis a,
@@ -43,11 +44,12 @@ class UnitSettings:
 
 
 class UnitTrainer:
-    """Both generators and both discriminators with their optimisers."""
+    """Both generators and both discriminators with their optimisers. group: of processes that train together."""
 
     def __init__(self, domains: TwoDomains, dis_a: MultiScaleDiscriminator, dis_b: MultiScaleDiscriminator,
-                 settings: UnitSettings, *, rng: torch.Generator | None = None, noise: Noise | None = None) -> None:
-        self.domains, self.dis_a, self.dis_b, self.settings = domains, dis_a, dis_b, settings
+                 settings: UnitSettings, *, rng: torch.Generator | None = None, noise: Noise | None = None,
+                 group: Group = ALONE) -> None:
+        self.domains, self.dis_a, self.dis_b, self.settings, self.group = domains, dis_a, dis_b, settings, group
         self.rng = rng or torch.Generator().manual_seed(0)
         self.noise = noise or self._drawn
         parameters = (list(domains.parameters()), [*dis_a.parameters(), *dis_b.parameters()])
@@ -56,7 +58,7 @@ class UnitTrainer:
         self.steps = 0
 
     def _drawn(self, _: str, like: Tensor) -> Tensor:
-        return unit_noise(like, self.rng)
+        return shared_noise(like, self.rng, self.group)
 
     def step(self, a: Tensor, b: Tensor) -> dict[str, float]:
         """One update of the discriminators, then of the generators. a, b: float32 [B,3,H,W] in -1..1."""
@@ -78,6 +80,7 @@ class UnitTrainer:
                   for d, fake, real in ((self.dis_a, fake_a, a), (self.dis_b, fake_b, b))]
         self.optimizer_d.zero_grad(set_to_none=True)
         torch.autograd.backward(self.settings.gan * (losses[0] + losses[1]))
+        self.group.average([*self.dis_a.parameters(), *self.dis_b.parameters()])
         self.optimizer_d.step()
         return {"dis_a": float(losses[0].detach()), "dis_b": float(losses[1].detach())}
 
@@ -103,6 +106,7 @@ class UnitTrainer:
                                + s.cycle_kl * (parts["cycle_kl_a"] + parts["cycle_kl_b"]))
             self.optimizer_g.zero_grad(set_to_none=True)
             torch.autograd.backward(loss)
+        self.group.average(self.domains.parameters())
         self.optimizer_g.step()
         return {"gen": float(loss.detach()), **{name: float(value.detach()) for name, value in parts.items()}}
 
@@ -119,6 +123,11 @@ class UnitTrainer:
 
 
 _PARTS = ("domains", "dis_a", "dis_b", "optimizer_g", "optimizer_d")
+
+
+def shared_noise(like: Tensor, rng: torch.Generator, group: Group) -> Tensor:
+    """Noise of deviation 1 in the shape of latents: this process's rows of what is drawn for all."""
+    return group.share(torch.randn((len(like) * group.size, *like.shape[1:]), generator=rng)).to(like)
 
 
 def sum_scales(judged: list[Tensor], wanted: float) -> Tensor:
@@ -158,11 +167,41 @@ class UnitRecipe:
         return {k: v for k, v in asdict(self).items() if k != "steps"}
 
 
+class Domains(Protocol):
+    """What every form of UNIT's networks can do."""
+
+    def translate(self, images: Tensor, direction: str, noise: Tensor | None = None) -> Tensor:
+        """As `TwoDomains.translate`."""
+        ...
+
+
+class DomainTrainer(Protocol):
+    """A training of two domains."""
+
+    steps: int
+
+    @property
+    def domains(self) -> Domains: ...
+
+    def step(self, a: Tensor, b: Tensor) -> dict[str, float]:
+        """One update of the discriminators, then of the generators. a, b: float32 [B,3,H,W] in -1..1."""
+        ...
+
+    def state_dict(self) -> State:
+        """Everything needed to go on."""
+        ...
+
+    def load_state_dict(self, state: State) -> None:
+        """The inverse of `state_dict`."""
+        ...
+
+
 class UnitJob:
     """A trainer and the streams of its domains, as a `training.loop.Job`."""
 
-    def __init__(self, trainer: UnitTrainer, a: PictureStream, b: PictureStream, batch: int,
-                 shown: tuple[Tensor, Tensor]) -> None:
+    def __init__(self, trainer: DomainTrainer, a: PictureStream, b: PictureStream, batch: int, shown: tuple[Tensor, Tensor],
+                 device: torch.device) -> None:
+        self.device = device
         self.trainer, self.a, self.b, self.batch, self.shown = trainer, a, b, batch, shown
 
     @property
@@ -170,14 +209,13 @@ class UnitJob:
         return self.trainer.steps
 
     def step(self) -> Mapping[str, float]:
-        device = next(self.trainer.domains.parameters()).device
-        return self.trainer.step(self.a.next(self.batch).to(device), self.b.next(self.batch).to(device))
+        losses = self.trainer.step(self.a.next(self.batch).to(self.device), self.b.next(self.batch).to(self.device))
+        return {**losses, "skipped": float(len(self.a.skipped) + len(self.b.skipped))}
 
     def samples(self, count: int) -> Tensor:
         """Rows of a, b, a to b, b to a."""
         domains = self.trainer.domains
-        device = next(domains.parameters()).device
-        a, b = (x[:max(1, count // 2)].to(device) for x in self.shown)
+        a, b = (x[:max(1, count // 2)].to(self.device) for x in self.shown)
         count = min(len(a), len(b))
         with torch.no_grad():
             translated = [domains.translate(a[:count], "a to b"), domains.translate(b[:count], "b to a")]
@@ -193,8 +231,10 @@ class UnitJob:
 
 
 def train_unit(a: Pictures, b: Pictures, recipe: UnitRecipe, folder: Path, *, device: torch.device | None = None,
-               sample_every: int = 1000, on_step: OnStep = ignore) -> UnitTrainer:
-    """Train on pictures of two domains, or go on from the checkpoint in `folder`. Raises as `training.loop.run`."""
+               sample_every: int = 1000, on_step: OnStep = ignore, group: Group = ALONE) -> UnitTrainer:
+    """Train on pictures of two domains, or go on from the checkpoint in `folder`. group: of processes that train together, each
+    with the recipe's batch. Raises as `training.loop.run`."""
+    shown = first_pictures(a, 8), first_pictures(b, 8)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.seed)
         domains = TwoDomains(width=recipe.width, n_downs=recipe.n_downs, n_res=recipe.n_res)
@@ -205,10 +245,29 @@ def train_unit(a: Pictures, b: Pictures, recipe: UnitRecipe, folder: Path, *, de
             initialise(judge, "gaussian")
     for network in (domains, *judges):
         network.to(device or "cpu")
-    trainer = UnitTrainer(domains, judges[0], judges[1], recipe.settings, rng=seeded(3 * recipe.seed + 2))
-    streams = [PictureStream(pictures, rng=seeded(3 * recipe.seed + i), mirror=recipe.mirror)
-               for i, pictures in enumerate((a, b))]
-    job = UnitJob(trainer, streams[0], streams[1], recipe.batch, (first_pictures(a, 8), first_pictures(b, 8)))
+    trainer = UnitTrainer(domains, judges[0], judges[1], recipe.settings, rng=seeded(3 * recipe.seed + 2), group=group)
     identity = {"training": "unit", "a": a.digest, "b": b.digest, **recipe.identity()}
-    run(job, Run(folder, recipe.steps, identity, sample_every=sample_every), on_step=on_step)
+    plan = Run(folder, recipe.steps, identity, sample_every=sample_every)
+    run(unit_job(trainer, (a, b), shown, recipe, device, group), plan, on_step=on_step, group=group)
     return trainer
+
+
+class StreamOptions(Protocol):
+    """What a recipe says about its pictures."""
+
+    @property
+    def batch(self) -> int: ...
+
+    @property
+    def mirror(self) -> bool: ...
+
+    @property
+    def seed(self) -> int: ...
+
+
+def unit_job(trainer: DomainTrainer, pictures: tuple[Pictures, Pictures], shown: tuple[Tensor, Tensor], recipe: StreamOptions,
+             device: torch.device | None, group: Group) -> UnitJob:
+    """A trainer with the streams that its recipe describes."""
+    a, b = (PictureStream(domain, rng=seeded(3 * recipe.seed + i), mirror=recipe.mirror, group=group)
+            for i, domain in enumerate(pictures))
+    return UnitJob(trainer, a, b, recipe.batch, shown, device or torch.device("cpu"))

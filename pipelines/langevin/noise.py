@@ -1,0 +1,108 @@
+"""Noise that belongs to the canvas: the same pixel sees the same noise in whichever crop it lies, and nothing depends on the
+order of the crops, on how many share a batch, or on how many canvases there are."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from itertools import product
+from typing import TYPE_CHECKING, Protocol
+
+import torch
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from .canvas import Crops
+    from .denoiser import View
+
+BLOCK_NUMBERS = 2**14
+KEPT_BYTES = 2**26
+
+
+class NoiseSource(Protocol):
+    """Standard normal numbers. draw: which of the draws of the whole run this is."""
+
+    def __call__(self, draw: int, like: Tensor, view: View) -> Tensor: ...
+
+
+def mixed(*numbers: int) -> int:
+    """One seed of several whole numbers (the finaliser of SplitMix64, chained)."""
+    state = 0
+    for number in numbers:
+        state = (state + number + 0x9E3779B97F4A7C15) % 2**64
+        state = (state ^ state >> 30) * 0xBF58476D1CE4E5B9 % 2**64
+        state = (state ^ state >> 27) * 0x94D049BB133111EB % 2**64
+        state ^= state >> 31
+    return state
+
+
+def seeded_normal(shape: Sequence[int], *numbers: int, dtype: torch.dtype = torch.float32) -> Tensor:
+    """Standard normal numbers that follow from whole numbers alone, on the CPU."""
+    return torch.randn(list(shape), generator=torch.Generator().manual_seed(mixed(*numbers) % 2**63), dtype=dtype)
+
+
+class IndependentNoise:
+    """A stream per sample: sample i of every draw comes from generator i. For views that share no pixels."""
+
+    def __init__(self, seeds: Sequence[int]) -> None:
+        self.seeds = seeds
+
+    def __call__(self, draw: int, like: Tensor, view: View) -> Tensor:
+        drawn = [seeded_normal(like.shape[1:], self.seeds[i % len(self.seeds)], draw, i, dtype=like.dtype)
+                 for i in range(len(like))]
+        return torch.stack(drawn).to(like.device)
+
+
+class CanvasNoise:
+    """A field of noise per canvas and draw, made block by block where it is needed.
+
+    seeds: one per canvas. A block covers about 16,000 numbers; the newest blocks are kept, 64 MB of them at most.
+    """
+
+    def __init__(self, seeds: Sequence[int]) -> None:
+        self.seeds = seeds
+        self._kept: OrderedDict[tuple[int, ...], Tensor] = OrderedDict()
+        self._bytes = 0
+
+    def __call__(self, draw: int, like: Tensor, view: View) -> Tensor:
+        """like [N*B,C,*crop] of N crops of B canvases -> noise of its shape, type and device."""
+        crops: Crops = view  # pyright: ignore[reportAssignmentType]
+        out = [torch.stack([self._crop(seed, draw, like, crops, i) for seed in self.seeds])
+               for i in range(len(like) // len(self.seeds))]
+        return torch.stack(out).flatten(0, 1).to(like.device)
+
+    def _crop(self, seed: int, draw: int, like: Tensor, crops: Crops, i: int) -> Tensor:
+        channels, crop = like.shape[1], like.shape[2:]
+        size = crops.frame.size
+        block = max(1, round((BLOCK_NUMBERS / channels) ** (1 / len(size))))
+        out = torch.empty(channels, *crop, dtype=like.dtype)
+        spans = [_spans(start, length, extent, block)
+                 for start, length, extent in zip(crops.starts[i], crop, size, strict=True)]
+        for pieces in product(*spans):
+            shape = [min(block, extent - piece[0] * block) for piece, extent in zip(pieces, size, strict=True)]
+            field = self._block((seed, draw, *(piece[0] for piece in pieces)), (channels, *shape), like.dtype)
+            out[(slice(None), *(piece[1] for piece in pieces))] = field[(slice(None), *(piece[2] for piece in pieces))]
+        return out
+
+    def _block(self, key: tuple[int, ...], shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
+        found = self._kept.get(key)
+        if found is None:
+            found = self._kept[key] = seeded_normal(shape, *key, dtype=dtype)
+            self._bytes += found.numel() * found.element_size()
+            while self._bytes > KEPT_BYTES and len(self._kept) > 1:
+                _, old = self._kept.popitem(last=False)
+                self._bytes -= old.numel() * old.element_size()
+        return found
+
+
+def _spans(start: int, length: int, extent: int, block: int) -> list[tuple[int, slice, slice]]:
+    """A stretch of an axis that may wrap, cut at the blocks: number of the block, where in the crop, where in the block."""
+    spans: list[tuple[int, slice, slice]] = []
+    at = 0
+    while at < length:
+        where = (start + at) % extent
+        number = where // block
+        count = min(length - at, min((number + 1) * block, extent) - where)
+        spans.append((number, slice(at, at + count), slice(where - number * block, where - number * block + count)))
+        at += count
+    return spans

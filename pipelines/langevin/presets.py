@@ -1,0 +1,68 @@
+"""Whole ways of drawing a canvas: how it starts, how it is cut, how the prior nudges it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from ..errors import InvalidInputError
+from ..steps import OnStep, StepInfo, ignore
+from .canvas import Canvas
+from .denoiser import Denoiser
+from .inversion import Inversion
+from .joint import shifted_tiles, tile_sigmas
+from .noise import NoiseSource
+from .prior import PriorSettings, Sweep, run_prior
+
+
+@dataclass(frozen=True)
+class Preset:
+    """prior: of Algorithm 1. start: steps of shifted tiles before it, 0 for what the canvas holds. margin: share of a crop on
+    each side that is read and not written. Raises InvalidInputError."""
+
+    prior: PriorSettings = field(default_factory=PriorSettings)
+    start: int = 0
+    margin: float = 0.125
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.margin < 0.5:
+            raise InvalidInputError(f"The margin is a share of the crop from 0 to below 0.5, got {self.margin}.")
+        if self.start < 0 or self.start == 1:
+            raise InvalidInputError(f"Shifted tiles take 0 steps, or at least 2, got {self.start}.")
+
+    @property
+    def steps(self) -> int:
+        """Passes over the canvas."""
+        return self.start + self.prior.sweeps
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """What was done. sweeps: of Algorithm 1. calls: samples denoised."""
+
+    sweeps: Sequence[Sweep]
+    calls: int
+
+
+PRESETS = {
+    "quick": Preset(PriorSettings(sweeps=24, sigma_max=1.0, tau=0.5, inversion=Inversion("naive")), start=32),
+    "balanced": Preset(PriorSettings(sweeps=48, sigma_max=1.0, tau=0.5, inversion=Inversion("picard", 2)), start=48),
+    "fine": Preset(PriorSettings(sweeps=128, sigma_max=10.0, tau=0.5, inversion=Inversion("picard", 3))),
+    "patent": Preset(PriorSettings(sweeps=128, sigma_max=10.0, tau=0.3, inversion=Inversion("ode"), naive_below=0.0)),
+}
+DEFAULT = "balanced"
+
+
+def draw_canvas(canvas: Canvas, denoiser: Denoiser, preset: Preset, noise: NoiseSource, *, aux: Denoiser | None = None,
+                on_step: OnStep = ignore) -> Drawn:
+    """Fill a canvas, or refine it when the preset has no start. on_step counts the passes of both stages."""
+
+    def told(offset: int) -> OnStep:
+        return lambda info: on_step(StepInfo(offset + info.step, preset.steps, info.losses, info.preview))
+
+    calls = 0
+    if preset.start:
+        shifted_tiles(canvas, denoiser, tile_sigmas(preset.start, denoiser.sigma_data), noise, on_step=told(0))
+        calls = preset.start * len(canvas.frame.cells(0)) * len(canvas.values)
+    sweeps = run_prior(canvas, denoiser, preset.prior, noise, aux=aux, on_step=told(preset.start))
+    return Drawn(sweeps, calls + sum(sweep.calls for sweep in sweeps))
