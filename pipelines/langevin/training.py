@@ -20,6 +20,7 @@ from ..training.state import State
 from ..training.statements import Precision, average, computing
 from .crops import Crops, Drawn
 from .edm_network import SongUNet, UNetShape
+from .losses import denoising_loss, edm_levels, edm_weight
 from .position import Labels
 from .preconditioning import EDMPrior
 from .samplers import karras_levels, sample_heun
@@ -61,7 +62,8 @@ class DenoiserTrainer:
         device = next(self.network.parameters()).device
         clean, classes, positions = data
         count = len(clean)
-        sigma = torch.exp(s.noise_mean + s.noise_std * torch.randn(count, generator=self.rng)) * self.network.sigma_data
+        deviation = self.network.sigma_data
+        sigma = edm_levels(torch.randn(count, generator=self.rng), mean=s.noise_mean, std=s.noise_std) * deviation
         noise = torch.randn(clean.shape, generator=self.rng)
         withheld = torch.rand(count, generator=self.rng) < s.label_dropout
         labels = self.labels.encode(classes.masked_fill(withheld, -1), positions) if self.labels.dim else None
@@ -69,7 +71,8 @@ class DenoiserTrainer:
         for group in self.optimizer.param_groups:
             group["lr"] = s.lr * rate * min(1.0, (self.steps + 1) / max(1, s.warm_up))
         with computing(s.precision, clean):
-            loss = edm_loss(self.network, clean, sigma, noise, None if labels is None else labels.to(device))
+            loss = denoising_loss(self.network, clean, sigma, noise, edm_weight(sigma, deviation),
+                                  None if labels is None else labels.to(device))
         self.optimizer.zero_grad(set_to_none=True)
         torch.autograd.backward(loss.mean())
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), s.clip)
@@ -89,15 +92,6 @@ class DenoiserTrainer:
             getattr(self, name).load_state_dict(state[name])
         self.steps = state["steps"]
         self.rng.set_state(state["rng"])
-
-
-def edm_loss(network: EDMPrior, clean: Tensor, sigma: Tensor, noise: Tensor, labels: Tensor | None = None) -> Tensor:
-    """Per sample [N]: the squared error of D(clean + sigma noise; sigma) in units of what the preconditioning leaves to the
-    network, (sigma^2 + sigma_data^2) / (sigma sigma_data)^2. clean, noise [N,C,*size], sigma [N]."""
-    weight = (sigma.square() + network.sigma_data**2) / (sigma * network.sigma_data).square()
-    wide = sigma.reshape(-1, *[1] * (clean.ndim - 1))
-    found = network(clean + wide * noise, sigma, labels)
-    return weight * (found - clean).square().flatten(1).mean(dim=1)
 
 
 @dataclass(frozen=True)
