@@ -187,7 +187,9 @@ def build_network(recipe: DenoiserRecipe, data: Crops) -> EDMPrior:
     deviation = recipe.sigma_data or measured_deviation(data)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.seed)
-        return EDMPrior(SongUNet(recipe.shape(data)), sigma_data=deviation)
+        network = EDMPrior(SongUNet(recipe.shape(data)), sigma_data=deviation)
+    network.labels = data.labels
+    return network
 
 
 def train_denoiser(data: Crops, recipe: DenoiserRecipe, folder: Path, *, device: torch.device | None = None,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +27,7 @@ Case = tuple[dict[str, Any], dict[str, Tensor], NetworkPrior]
 
 
 @pytest.fixture(params=[f"{where}-{name}" for where in ("committed", "full") for name in CASES])
-def case(request: pytest.FixtureRequest) -> Iterator[Case]:
+def case(request: pytest.FixtureRequest) -> Case:
     where, name = request.param.split("-")
     folder = COMMITTED if where == "committed" else SHARED
     if not (folder / f"{name}.safetensors").is_file():
@@ -36,7 +35,7 @@ def case(request: pytest.FixtureRequest) -> Iterator[Case]:
     facts, tensors = json.loads((folder / f"{name}.json").read_text()), load_file(folder / f"{name}.safetensors")
     network = official_network(facts)
     network.load_state_dict({k[3:]: v for k, v in tensors.items() if k.startswith("sd.")}, strict=True)
-    yield facts, tensors, network.eval().requires_grad_(False)
+    return facts, tensors, network.eval().requires_grad_(False)
 
 
 def official_network(facts: dict[str, Any]) -> NetworkPrior:
