@@ -36,6 +36,7 @@ CropSocket = io.Custom("ATELIER_CROP")
 FewShotTranslatorSocket = io.Custom("ATELIER_FEW_SHOT_TRANSLATOR")
 DomainTranslatorSocket = io.Custom("ATELIER_DOMAIN_TRANSLATOR")
 ClassCodeSocket = io.Custom("ATELIER_CLASS_CODE")
+DenoiserSocket = io.Custom("ATELIER_DENOISER")
 
 SMALLEST_SHARE = 4
 """A picture is enlarged at most this much on its way into a network."""

@@ -22,7 +22,7 @@ from .crops import Crops, Drawn
 from .edm_network import SongUNet, UNetShape
 from .losses import denoising_loss, edm_levels, edm_weight
 from .position import Labels
-from .preconditioning import EDMPrior
+from .preconditioning import EDMPrior, NetworkPrior
 from .samplers import karras_levels, sample_heun
 from .spectrogram import spectrogram_picture
 
@@ -119,6 +119,12 @@ class DenoiserRecipe:
             raise InvalidInputError(f"The width of a denoiser is a multiple of 8 and its multipliers are positive, got "
                                     f"{self.width} and {list(self.multipliers)}.")
 
+    @classmethod
+    def preset(cls, data: Crops, **options: Any) -> DenoiserRecipe:
+        """What suits pictures, or sound, whose waves are longer than a picture's details."""
+        sound: dict[str, Any] = {"width": 48, "multipliers": (1, 2, 2, 3), "patch": 16} if data.dims == 1 else {}
+        return cls(**{**sound, **options})
+
     def shape(self, data: Crops) -> UNetShape:
         """Of the network for such data."""
         return UNetShape(data.size, data.channels, data.channels, labels=data.labels.dim, width=self.width,
@@ -180,6 +186,13 @@ def measured_deviation(data: Crops, *, count: int = 512) -> float:
     if not math.isfinite(deviation) or deviation < 1e-4:
         raise InvalidInputError("The data of the training are all the same, so there is nothing to learn; give other ones.")
     return float(f"{deviation:.3g}")
+
+
+def stated(network: NetworkPrior) -> dict[str, Any]:
+    """What the shapes of a trained network do not show, for its file."""
+    labels = network.labels
+    return {"preconditioning": network.kind, "patch": network.model.shape.patch, "sigma_data": network.sigma_data,
+            "classes": list(labels.classes), "position_features": labels.features, "sample_rate": network.sample_rate}
 
 
 def build_network(recipe: DenoiserRecipe, data: Crops) -> EDMPrior:
