@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 import wave
 from pathlib import Path
 
@@ -18,7 +19,9 @@ def read_wav(path: Path) -> tuple[Tensor, int]:
         with wave.open(str(path), "rb") as file:
             channels, width, rate = file.getnchannels(), file.getsampwidth(), file.getframerate()
             data = file.readframes(file.getnframes())
-    except (OSError, wave.Error, EOFError, ValueError) as error:
+            if not 1 <= width <= 4 or not rate:
+                raise wave.Error(f"{8 * width} bits at {rate} Hz")
+    except (OSError, wave.Error, EOFError, ValueError, struct.error, RuntimeError) as error:
         raise InvalidInputError(f"The sound {path.name} in {path.parent} cannot be read ({error}); give a WAV file of 8, 16, "
                                 f"24 or 32 bits.") from error
     data = data[:len(data) // (channels * width) * channels * width]

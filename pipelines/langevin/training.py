@@ -174,7 +174,7 @@ def draw(network: EDMPrior, shape: torch.Size, labels: Tensor | None, *, rng: to
     """Samples from noise, float32 of that shape [N,C,*size]."""
     device = next(network.parameters()).device
     labels = None if labels is None else labels.to(device)
-    levels = karras_levels(steps, low=0.01 * network.sigma_data, high=80 * network.sigma_data).to(device)
+    levels = karras_levels(steps, low=0.01 * network.sigma_data, high=20 * network.sigma_data).to(device)
     latents = torch.randn(shape, generator=rng).to(device)
     with torch.no_grad():
         return sample_heun(lambda x, sigma: network(x, sigma, labels), latents, levels).float()

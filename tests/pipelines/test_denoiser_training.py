@@ -11,6 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from latent_atelier.pipelines.errors import InvalidInputError, TrainingStateError
 from latent_atelier.pipelines.langevin.crops import (
     PictureCrops,
@@ -172,6 +174,23 @@ def test_wav_files_that_are_none(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(InvalidInputError, match="holds no sounds"):
         read_wavs(tmp_path / "empty")
+
+
+@given(st.integers(0, 43), st.integers(0, 255), st.integers(0, 60))
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+def test_damaged_wav_files_are_refused_or_read(tmp_path: Path, at: int, value: int, cut: int) -> None:
+    write_wav(tmp_path / "a.wav", torch.linspace(-1, 1, 16).reshape(2, 8), 4000)
+    data = bytearray((tmp_path / "a.wav").read_bytes())
+    data[at] = value
+    (tmp_path / "a.wav").write_bytes(data[:len(data) - cut])
+    try:
+        sound, rate = read_wav(tmp_path / "a.wav")
+    except InvalidInputError as error:
+        assert "a.wav" in str(error)  # noqa: PT017
+    else:
+        assert sound.ndim == 2
+        assert torch.isfinite(sound).all()
+        assert rate > 0
 
 
 def test_features_without_any() -> None:
