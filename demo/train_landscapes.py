@@ -21,7 +21,7 @@ from .landscapes import MOODS, landscapes
 
 PER_MOOD, SEED, CROP, FEATURES = 64, 21, 64, 6
 RECIPE = DenoiserRecipe(width=32, multipliers=(1, 2, 3), blocks=1, patch=2, batch=16, steps=10_000, seed=1,
-                        settings=DenoiserSettings(lr=1.5e-3, noise_mean=-0.4, noise_std=1.4, ema=0.9985, decay=5_000,
+                        settings=DenoiserSettings(lr=1.5e-3, noise_mean=-0.4, noise_std=1.4, decay=3_000,
                                                   precision="bfloat16"))
 
 

@@ -74,8 +74,8 @@ def add_train_commands(commands: Any) -> None:
     denoiser.add_argument("--steps", type=int, default=20_000, help="updates (20000)")
     denoiser.add_argument("--batch", type=int, default=16, help="crops per step (16)")
     denoiser.add_argument("--lr", type=float, default=0.001, help="rate of Adam (0.001)")
-    denoiser.add_argument("--decay", type=int, default=0, metavar="STEPS",
-                          help="the rate falls to zero over the last so many (0)")
+    denoiser.add_argument("--decay", type=int, default=5000, metavar="STEPS",
+                          help="after so many the rate falls with the root of their number (5000; 0: never)")
     denoiser.add_argument("--width", type=int, help="channels of the first layer (32, of sound 48)")
     denoiser.add_argument("--blocks", type=int, help="residual blocks per level (1)")
     denoiser.add_argument("--patch", type=int, help="side of what is worked on as one place (2, of sound 16)")

@@ -102,7 +102,7 @@ class TrainDenoiser(io.ComfyNode):
             trainer = train_denoiser(data, recipe, place, device=host.compute_device(), on_step=host.Progress(steps).on_step)
             if audio is not None:
                 trainer.ema.sample_rate = int(audio["sample_rate"])
-            samples = DenoiserJob(trainer, data, batch, steps, rng=seeded(0)).samples(16)
+            samples = DenoiserJob(trainer, data, batch, rng=seeded(0)).samples(16)
             handle = saved(target, trainer.ema, "edm-denoiser", config=stated(trainer.ema))
         return io.NodeOutput(handle, grid(samples), loss_curve(place))
 

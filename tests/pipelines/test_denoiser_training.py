@@ -92,7 +92,7 @@ def test_sound_is_drawn_evenly() -> None:
 def test_learns_a_position_that_is_all_there_is_to_know(tmp_path: Path) -> None:
     """Crops of a ramp are constant up to their position; told it, the denoiser needs no picture."""
     data = PictureCrops(PicturesInMemory([ramp()]), 16, labels=Labels((), 6), mirror=False)
-    recipe = DenoiserRecipe(**TINY, patch=2, steps=300, settings=DenoiserSettings(lr=3e-3, ema=0.98))
+    recipe = DenoiserRecipe(**TINY, patch=2, steps=300, settings=DenoiserSettings(lr=3e-3))
     trainer = train_denoiser(data, recipe, tmp_path)
     crops, classes, positions = data.draw(16, seeded(9))
     labels = data.labels.encode(classes, positions)
