@@ -7,6 +7,7 @@
     EditGAN                                                           classifiers (a folder of them), encoder
     FUNIT                                                             gen_test, the averaged generator
     UNIT                                                              a and b; the shared-layer release's state dict; digits
+    EDM's network pickles                             ema, the averaged denoiser, with its preconditioning
     ArcFace IR-SE50, state dicts in the layout of stylegan2-ada       as they are
     LPIPS                                                             the package's, or torchvision's backbone and its heads
 """
@@ -27,6 +28,7 @@ from ..pipelines.labels import LabelSet
 from ..pipelines.lpips_network import NETS
 from ..pipelines.stylegan2.generator import Generator
 from .architecture import Architecture, Config, Hints, Layout
+from .edm import denoiser_hints
 from .errors import CheckpointError, LayoutError, UnknownArchitectureError
 from .label_branch import is_classifier, label_branch
 from .persistence import persistent_hints, persistent_state
@@ -113,6 +115,9 @@ def _recognise(values: list[object], part: str, source: Path, heads: Path | None
     if isinstance(entries.get(key), Record):
         network = cast(Record, entries[key])
         return _Found(name, persistent_state(network), persistent_hints(network, part))
+    if isinstance(entries.get("ema"), Record):
+        network = cast(Record, entries["ema"])
+        return _Found("edm-denoiser", persistent_state(network), denoiser_hints(network))
     network = tensorflow_network(value, part)
     if network is not None:
         return _Found(name, generator_state(network) if part == "generator" else discriminator_state(network))

@@ -15,10 +15,19 @@ from .pickle_reader import Record
 PERSISTENT = "torch_utils.persistence._reconstruct_persistent_obj"
 
 
+CONTAINER = "torch.nn.modules.container.ModuleDict"
+
+
+def persistent_class(record: Record) -> str:
+    """The name of a network's class in its source."""
+    meta = record.arguments[0] if str(record.cls) == PERSISTENT and len(record.arguments) == 1 else None
+    return str(_dict(meta).get("class_name"))
+
+
 def _fields(record: Record) -> Mapping[str, Any]:
     """The attributes of a module that NVIDIA's persistence stored; its source, which came with them, is left alone."""
     meta = record.arguments[0] if str(record.cls) == PERSISTENT and len(record.arguments) == 1 else None
-    state = cast("dict[str, Any]", meta).get("state") if isinstance(meta, dict) else None
+    state = record.state if str(record.cls) == CONTAINER else _dict(meta).get("state")
     if not isinstance(state, dict):
         raise LayoutError("a network in it is not stored as stylegan2-ada stores its networks")
     return cast("Mapping[str, Any]", state)
@@ -43,6 +52,11 @@ def persistent_state(record: Record, prefix: str = "") -> dict[str, Tensor]:
 
 def _children(module: object) -> Mapping[str, Any]:
     return _dict(_fields(module).get("_modules")) if isinstance(module, Record) else {}
+
+
+def persistent_attribute(record: Record, name: str) -> object:
+    """A plain attribute of a network, None where it has none of that name."""
+    return _fields(record).get(name)
 
 
 def persistent_hints(record: Record, part: str) -> Config:

@@ -190,7 +190,7 @@ def builders(budget: Budget) -> dict[str, Builder]:
 
 
 RECORDS = frozenset({*STORAGES, "numpy.ndarray", "argparse.Namespace", "torch_utils.persistence._reconstruct_persistent_obj",
-                     "dnnlib.tflib.network.Network"})
+                     "torch.nn.modules.container.ModuleDict", "dnnlib.tflib.network.Network"})
 """Names that stay what they are: records of what the file says about an object."""
 
 

@@ -18,14 +18,14 @@ from torch import nn
 
 from ..pipelines.errors import AtelierError
 from ..pipelines.labels import LabelSet
-from . import editgan, perceptual, style_encoders, stylegan2, translation
+from . import editgan, edm, perceptual, style_encoders, stylegan2, translation
 from .architecture import Architecture, Config, Hints, Layout
 from .errors import BadTensorError, CheckpointError, LayoutError, MetadataError, UnknownArchitectureError
 from .tensor_file import FLOATS, Header, fingerprint, read_header, read_tensors, to_float32, to_storage, write_tensors
 
 ARCHITECTURES: tuple[Architecture, ...] = (*stylegan2.ARCHITECTURES, *editgan.ARCHITECTURES,
                                             *style_encoders.ARCHITECTURES, *perceptual.ARCHITECTURES,
-                                            *translation.ARCHITECTURES)
+                                            *translation.ARCHITECTURES, *edm.ARCHITECTURES)
 
 MAX_METADATA_LENGTH = 2**20
 _ARCHITECTURE, _CONFIG, _LABELS = "atelier.architecture", "atelier.config", "atelier.labels"

@@ -32,6 +32,7 @@ from .exit_codes import CANCELLED, DONE
 from .label_file import read_label_set
 from .run import cancel_on_interrupt, choose_device
 from .together import joined
+from .train_denoiser import train_denoiser_from
 from .train_translators import train_funit_from, train_unit_from
 
 
@@ -51,7 +52,7 @@ def _run_as(group: Group, device: torch.device, options: argparse.Namespace, out
     """One process of the training."""
     context = ExecutionContext(folders=Folders(input=(), output=out, temp=out), device=device)
     train = {"stylegan2": _stylegan2, "encoder": _encoder, "label-branch": _label_branch, "funit": train_funit_from,
-             "unit": train_unit_from}[options.network]
+             "unit": train_unit_from, "denoiser": train_denoiser_from}[options.network]
     with context.activate(), cancel_on_interrupt(context), _Bar(options.quiet or not group.leader) as bar:
         try:
             paths = train(options, out, device, bar, group)

@@ -7,8 +7,8 @@ from typing import Any
 
 
 def add_train_commands(commands: Any) -> None:
-    """Add `train stylegan2|encoder|label-branch|funit|unit` to the subcommands."""
-    train = commands.add_parser("train", help="train a generator, an encoder, a label branch or a translator",
+    """Add `train stylegan2|encoder|label-branch|funit|unit|denoiser` to the subcommands."""
+    train = commands.add_parser("train", help="train a generator, an encoder, a label branch, a translator or a denoiser",
                                description="Every training writes its checkpoint, curves and samples to --out, and goes on "
                                            "from there when the same command is given again; Ctrl-C stops it after the step "
                                            "at hand. Under torchrun funit and unit train in several processes, each with "
@@ -65,6 +65,26 @@ def add_train_commands(commands: Any) -> None:
                                                                 "whose weights are ten times as large")
     unit.add_argument("--form", choices=("separate", "shared"), default="separate",
                       help="separate: the current release; shared: the paper's, whose domains share the middle layers")
+
+    denoiser = _command(kinds, "denoiser", "a denoiser, the prior of panoramas, pictures and sound")
+    source = denoiser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--pictures", metavar="PATH", help="a picture, or a folder of pictures of any sizes")
+    source.add_argument("--sound", metavar="PATH", help="a WAV file, or a folder of them")
+    denoiser.add_argument("--crop", type=int, help="side of the crops, in pixels (64) or samples (8192)")
+    denoiser.add_argument("--steps", type=int, default=20_000, help="updates (20000)")
+    denoiser.add_argument("--batch", type=int, default=16, help="crops per step (16)")
+    denoiser.add_argument("--lr", type=float, default=0.001, help="rate of Adam (0.001)")
+    denoiser.add_argument("--decay", type=int, default=5000, metavar="STEPS",
+                          help="after so many the rate falls with the root of their number (5000; 0: never)")
+    denoiser.add_argument("--width", type=int, help="channels of the first layer (32, of sound 48)")
+    denoiser.add_argument("--blocks", type=int, help="residual blocks per level (1)")
+    denoiser.add_argument("--patch", type=int, help="side of what is worked on as one place (2, of sound 16)")
+    denoiser.add_argument("--classes", action="store_true", help="the folders in the folder of pictures are classes")
+    denoiser.add_argument("--no-positions", action="store_true", help="do not tell how high in its picture a crop lies")
+    denoiser.add_argument("--no-mirror", action="store_true", help="never show pictures mirrored")
+    denoiser.add_argument("--longest", type=int, default=1024, help="larger pictures are made smaller (1024)")
+    denoiser.add_argument("--precision", choices=("float32", "bfloat16"), default="float32", help="of the convolutions")
+    denoiser.add_argument("--sample-every", type=int, default=1000, metavar="STEPS", help="steps between sample grids (1000)")
 
 
 def _translator(parser: argparse.ArgumentParser, *, resolution: int, batch: int, steps: int, lr: float) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from ..runtime.host import io
 from . import (
     datasets,
+    denoisers,
     edit_vectors,
     editgan,
     editing,
@@ -17,6 +18,7 @@ from . import (
     models,
     paint_label_map,
     photographs,
+    train_denoiser,
     train_translators,
     training,
     translation,
@@ -24,5 +26,6 @@ from . import (
 
 NODES: list[type[io.ComfyNode]] = [
     node for module in (models, import_checkpoint, editgan, editing, photographs, paint_label_map, label_maps, label_bridges,
-                        edit_vectors, translation, langevin_settings, langevin, metrics, training, train_translators, datasets)
+                        edit_vectors, translation, denoisers, langevin_settings, langevin, metrics, training,
+                        train_translators, train_denoiser, datasets)
     for node in module.NODES]

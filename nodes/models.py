@@ -12,11 +12,12 @@ from .sockets import EncoderSocket, GeneratorSocket, IdentitySocket, PerceptualS
 
 EDITGAN = ("generator", "encoder", "segmenter", "perceptual")
 FAMILIES = {"generator": "stylegan2", "encoder": "encoders", "segmenter": "label_branches", "perceptual": "perceptual",
-            "identity": "identity", "funit": "funit", "unit": "unit"}
+            "identity": "identity", "funit": "funit", "unit": "unit", "denoiser": "denoisers"}
 ARCHITECTURES = {"generator": ("stylegan2-generator",),
                  "encoder": ("editgan-encoder", "style-encoder", "editgan-pyramid-encoder"),
                  "segmenter": ("editgan-segmenter",), "perceptual": ("stylegan2-discriminator", "lpips"),
-                 "identity": ("arcface-ir-se",), "funit": ("funit",), "unit": ("unit", "unit-shared")}
+                 "identity": ("arcface-ir-se",), "funit": ("funit",), "unit": ("unit", "unit-shared"),
+                 "denoiser": ("edm-denoiser",)}
 
 
 def load_role(role: str, name: str) -> ModelHandle:

@@ -14,7 +14,8 @@ from .context import active
 from .identity import EMBEDDED
 from .weights import advice_for
 
-FAMILIES = ("stylegan2", "encoders", "label_branches", "perceptual", "identity", "funit", "unit", "class_codes", "edit_vectors")
+FAMILIES = ("stylegan2", "encoders", "label_branches", "perceptual", "identity", "funit", "unit", "denoisers", "class_codes",
+            "edit_vectors")
 SUFFIXES = frozenset({".safetensors"})
 SHIPPED = Path(__file__).parent.parent / "demo" / "weights"
 

@@ -65,16 +65,18 @@ class PicturesInMemory:
 
 
 class PictureFiles:
-    """The pictures of a folder and its subfolders in their own sizes, sorted by path; alpha is dropped.
+    """The picture in a file, or the pictures of a folder and its subfolders, in their own sizes, sorted by path; alpha is
+    dropped.
 
     longest: larger pictures are made smaller. Up to cache_bytes of decoded ones are kept.
     """
 
     def __init__(self, folder: Path, *, longest: int = 1024, cache_bytes: int = CACHE_BYTES) -> None:
-        if not folder.is_dir():
-            raise InvalidInputError(f"There is no folder {folder} to read pictures from.")
-        self.folder, self.longest = folder, longest
-        self.paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
+        if not folder.exists():
+            raise InvalidInputError(f"There is no file or folder {folder} to read pictures from.")
+        self.folder, self.longest = folder if folder.is_dir() else folder.parent, longest
+        self.paths = sorted(path for path in (folder.rglob("*") if folder.is_dir() else [folder])
+                            if path.suffix.lower() in SUFFIXES and path.is_file())
         if not self.paths:
             raise InvalidInputError(f"The folder {folder} holds no pictures; {', '.join(sorted(SUFFIXES))} files are read.")
         self._kept: dict[int, Tensor] = {}
@@ -107,6 +109,16 @@ class PictureFiles:
         return picture
 
 
+def by_folder(files: PictureFiles) -> tuple[list[int], tuple[str, ...]]:
+    """The class of each picture and the names of the classes: the folders that lie directly in the folder."""
+    tops = [path.relative_to(files.folder).parts[:-1][:1] for path in files.paths]
+    if not all(tops):
+        raise InvalidInputError(f"The folder {files.folder} holds pictures that lie in no folder of a class; move them "
+                                f"there.")
+    names = tuple(sorted({top[0] for top in tops}))
+    return [names.index(top[0]) for top in tops], names
+
+
 class PictureCrops:
     """Square crops at random places of pictures drawn at random.
 
@@ -127,12 +139,13 @@ class PictureCrops:
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def draw(self, count: int, rng: torch.Generator) -> Drawn:
-        chosen = torch.randint(len(self.whole), (count,), generator=rng).tolist()
-        places = torch.rand((count, 3), generator=rng).tolist()
+        chosen = integers(torch.randint(len(self.whole), (count,), generator=rng))
+        places = torch.rand((count, 3), generator=rng)
         size = self.size
         crops: list[Tensor] = []
         positions: list[float] = []
-        for index, (across, down, turn) in zip(chosen, places, strict=True):
+        for index, place in zip(chosen, places, strict=True):
+            across, down, turn = (float(value) for value in place)
             picture = self.whole[index]
             height, width = picture.shape[1:]
             if height < size or (width < size and not self.wrap):
@@ -157,7 +170,7 @@ class SoundCrops:
     dims = 1
 
     def __init__(self, sounds: Sequence[Tensor], size: int, *, labels: Labels | None = None) -> None:
-        self.sounds, self.size, self.labels = [sound.float() for sound in sounds], size, labels or Labels()
+        self.sounds, self.size, self.labels = [sound.float().cpu() for sound in sounds], size, labels or Labels()
         if not self.sounds or len({sound.shape[0] for sound in self.sounds}) != 1:
             raise InvalidInputError("The sounds of a training all have the same channels; give mono or stereo, not both.")
         short = min(sound.shape[1] for sound in self.sounds)
@@ -179,13 +192,18 @@ class SoundCrops:
         chosen = torch.searchsorted(self._ends, at, right=True).clamp(max=len(self.sounds) - 1)
         crops: list[Tensor] = []
         positions: list[float] = []
-        for place, index in zip(at.tolist(), chosen.tolist(), strict=True):
+        for place, index in zip(at, integers(chosen), strict=True):
             sound = self.sounds[index]
-            start = int(place - (float(self._ends[index - 1]) if index else 0.0))
+            start = int(float(place) - (float(self._ends[index - 1]) if index else 0.0))
             start = min(start, sound.shape[1] - self.size)
             crops.append(sound[:, start:start + self.size])
             positions.append((start + self.size / 2) / sound.shape[1])
         return torch.stack(crops), torch.full((count,), -1), torch.tensor(positions)
+
+
+def integers(values: Tensor) -> list[int]:
+    """An integer tensor [N] as a list."""
+    return [int(value) for value in values]
 
 
 def pictures_from(array: npt.NDArray[np.uint8]) -> PicturesInMemory:

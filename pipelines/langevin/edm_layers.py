@@ -21,8 +21,9 @@ _POOL = {1: F.avg_pool1d, 2: F.avg_pool2d}
 
 
 def group_norm(channels: int, eps: float) -> nn.GroupNorm:
-    """32 groups, fewer where they would have under 4 channels."""
-    return nn.GroupNorm(max(1, min(32, channels // 4)), channels, eps=eps)
+    """32 groups, fewer where they would have under 4 channels or not the same number of them."""
+    groups = next(n for n in range(max(1, min(32, channels // 4)), 0, -1) if channels % n == 0)
+    return nn.GroupNorm(groups, channels, eps=eps)
 
 
 class Linear(nn.Module):

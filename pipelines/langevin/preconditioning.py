@@ -5,11 +5,14 @@ noise it was made for. All take and give variance-exploding coordinates.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from .edm_network import DhariwalUNet, SongUNet
+from .edm_network import DhariwalUNet, SongUNet, UNetShape
+from .position import Labels
 
 Network = SongUNet | DhariwalUNet
 Coefficients = tuple[Tensor | float, Tensor | float, Tensor | float, Tensor]
@@ -17,7 +20,11 @@ Coefficients = tuple[Tensor | float, Tensor | float, Tensor | float, Tensor]
 
 
 class NetworkPrior(nn.Module):
-    """D = c_skip x + c_out F(c_in x; c_noise). sigma_data: deviation of the data. sigma_min, sigma_max: levels it knows."""
+    """D = c_skip x + c_out F(c_in x; c_noise).
+
+    sigma_data: deviation of the data. sigma_min, sigma_max: levels it knows. labels: what they mean. sample_rate: of sound,
+    where known.
+    """
 
     kind = ""
     doubled = False
@@ -27,6 +34,8 @@ class NetworkPrior(nn.Module):
                  sigma_max: float = math.inf) -> None:
         super().__init__()
         self.model, self.sigma_data, self.sigma_min, self.sigma_max = model, sigma_data, sigma_min, sigma_max
+        self.labels = Labels(tuple(str(i) for i in range(self.label_dim)))
+        self.sample_rate: int | None = None
 
     def coefficients(self, sigma: Tensor) -> Coefficients:
         """Of levels [N]."""
@@ -153,3 +162,20 @@ def cosine_levels(timesteps: int) -> Tensor:
 
 
 PRECONDITIONINGS: dict[str, type[NetworkPrior]] = {kind.kind: kind for kind in (EDMPrior, VPPrior, VEPrior, IDDPMPrior)}
+
+
+def build_prior(*, network: str, preconditioning: str, resolution: int, channels: int, sigma_data: float = 0.5,
+                classes: Sequence[str] = (), position_features: int = 0, sample_rate: int | None = None,
+                embedding: str = "positional", noise_multiplier: int = 1, encoder: str = "standard", decoder: str = "standard",
+                taps: Sequence[int] = (1, 1), **shape: Any) -> NetworkPrior:
+    """An untrained denoiser. network: 'song' or 'adm'. preconditioning: a key of PRECONDITIONINGS. shape: the other fields of
+    `UNetShape`. classes, position_features: what its labels mean; without either, classes are called '0', '1', ..."""
+    kind = PRECONDITIONINGS[preconditioning]
+    hyper = UNetShape(resolution, channels, channels * (2 if kind.doubled else 1), **shape)
+    model = DhariwalUNet(hyper) if network == "adm" else SongUNet(
+        hyper, embedding=embedding, noise_multiplier=noise_multiplier, encoder=encoder, decoder=decoder, taps=taps)
+    prior = kind(model, sigma_data=sigma_data)
+    if classes or position_features:
+        prior.labels = Labels(tuple(classes), position_features)
+    prior.sample_rate = sample_rate
+    return prior

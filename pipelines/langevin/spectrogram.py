@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -17,7 +19,8 @@ def spectrogram(sound: Tensor, *, window: int = 512, hop: int = 128) -> Tensor:
 
 def spectrogram_picture(sound: Tensor, *, height: int = HEIGHT) -> Tensor:
     """sound float [N,C,T] -> pictures [N,3,height,2*height] in -1..1: low pitch at the bottom, over 70 decibels."""
-    levels = spectrogram(sound.float().mean(dim=1))
+    window = min(512, 2 ** int(math.log2(sound.shape[2] / 2)))
+    levels = spectrogram(sound.float().mean(dim=1), window=window, hop=max(1, window // 4))
     levels = ((levels - levels.amax(dim=(1, 2), keepdim=True)) / RANGE_DB + 1).clamp(0, 1)
     picture = F.interpolate(levels.flip(1)[:, None], (height, 2 * height), mode="bilinear", align_corners=False)
     return picture.expand(-1, 3, -1, -1) * 2 - 1

@@ -16,6 +16,7 @@ from latent_atelier.pipelines.editgan.segmentation import Segmenter
 from latent_atelier.pipelines.editgan.style_encoders import PyramidEncoder, StyleEncoder
 from latent_atelier.pipelines.funit.network import Translator
 from latent_atelier.pipelines.ir_se import FaceIdentity
+from latent_atelier.pipelines.langevin.preconditioning import NetworkPrior, build_prior
 from latent_atelier.pipelines.lpips_network import LPIPS
 from latent_atelier.pipelines.stylegan2.discriminator import Discriminator
 from latent_atelier.pipelines.stylegan2.generator import Generator
@@ -36,7 +37,12 @@ ENCODER = {"resolution": 32, "num_ws": 8, "w_dim": 7, "channels": CHANNELS, "hid
 STYLE_ENCODER = {"num_ws": 9, "w_dim": 7, "width": 16, "in_channels": 3, "body": "ir_se50", "pyramid": True,
                  "progressive": False, "rows": None}
 
-Case = tuple[str, type[nn.Module], dict[str, object]]
+DENOISER = {"network": "song", "preconditioning": "edm", "resolution": 16, "channels": 3, "labels": 0, "augment": 0, "width": 8,
+            "multipliers": [1, 2], "embedding_multiplier": 4, "blocks": 1, "attention": [], "middle_attention": True, "dims": 2,
+            "patch": 1, "embedding": "positional", "noise_multiplier": 1, "encoder": "standard", "decoder": "standard",
+            "taps": [1, 1], "sigma_data": 0.5, "classes": [], "position_features": 0, "sample_rate": None}
+
+Case = tuple[str, Callable[..., nn.Module], dict[str, object]]
 CASES: list[Case] = [
     ("stylegan2-generator", Generator, GENERATOR),
     ("stylegan2-generator", Generator, GENERATOR | {"architecture": "resnet", "conv_clamp": 0.5}),
@@ -65,6 +71,17 @@ CASES: list[Case] = [
     ("unit-shared", SharedDomains, {"width": 4, "n_downs": 1, "n_res": 2, "n_encoder_shared": 1, "n_generator_shared": 2,
                                     "channels": 3}),
     ("unit-digits", DigitsVae, {"width": 3, "channels_a": 3, "channels_b": 1}),
+    ("edm-denoiser", build_prior, DENOISER),
+    ("edm-denoiser", build_prior, DENOISER | {"preconditioning": "ve", "embedding": "fourier", "noise_multiplier": 2,
+                                              "encoder": "residual", "taps": [1, 3, 3, 1], "attention": [16, 8], "labels": 5}),
+    ("edm-denoiser", build_prior, DENOISER | {"encoder": "skip", "decoder": "skip", "augment": 9, "sigma_data": 0.31,
+                                              "preconditioning": "vp", "multipliers": [1, 2, 3], "resolution": 24}),
+    ("edm-denoiser", build_prior, DENOISER | {"network": "adm", "width": 64, "attention": [8], "embedding_multiplier": 2,
+                                              "preconditioning": "iddpm", "labels": 3}),
+    ("edm-denoiser", build_prior, DENOISER | {"dims": 1, "channels": 2, "patch": 4, "resolution": 64, "middle_attention": False,
+                                              "sample_rate": 8000, "multipliers": [1, 2, 2], "taps": [1, 3, 3, 1]}),
+    ("edm-denoiser", build_prior, DENOISER | {"patch": 2, "resolution": 32, "classes": ["day", "night"], "labels": 5,
+                                              "position_features": 3, "middle_attention": False}),
     *(("lpips", LPIPS, {"net": net}) for net in ("alex", "squeeze", "vgg")),
 ]
 ids = [f"{i}-{name}" for i, (name, _, _) in enumerate(CASES)]
@@ -74,7 +91,7 @@ def plain(config: dict[str, object]) -> dict[str, object]:
     return json.loads(json.dumps(config))
 
 
-def build(kind: type[nn.Module], config: dict[str, object], seed: int = 3) -> nn.Module:
+def build(kind: Callable[..., nn.Module], config: dict[str, object], seed: int = 3) -> nn.Module:
     torch.manual_seed(seed)
     module = kind(**config)
     with torch.no_grad():
@@ -96,6 +113,9 @@ def output(module: nn.Module, config: dict[str, object]) -> Tensor:
             return module(randn(2, 9), randn(2, c) if c else None, psi=0.7)
         if isinstance(module, Segmenter):
             return module([randn(2, n, 4 * 2 ** (i // 2), 4 * 2 ** (i // 2)) for i, n in enumerate((12, 12, 10))])
+        if isinstance(module, NetworkPrior):
+            x = randn(2, module.channels, *[module.multiple * 4] * module.dims)
+            return module(x, torch.tensor([0.3, 2.0]), randn(2, module.label_dim) if module.label_dim else None)
         if isinstance(module, LPIPS):
             return module(randn(2, 3, 40, 40), randn(2, 3, 40, 40))
         if isinstance(module, StyleEncoder):
@@ -117,7 +137,7 @@ def output(module: nn.Module, config: dict[str, object]) -> Tensor:
 
 
 @pytest.mark.parametrize(("name", "kind", "config"), CASES, ids=ids)
-def test_round_trip(tmp_path: Path, name: str, kind: type[nn.Module], config: dict[str, object]) -> None:
+def test_round_trip(tmp_path: Path, name: str, kind: Callable[..., nn.Module], config: dict[str, object]) -> None:
     path, module = tmp_path / "net.safetensors", build(kind, config)
     written = save_checkpoint(path, module, architecture=name, config=config)
     loaded = load_checkpoint(path)
@@ -132,7 +152,7 @@ def test_round_trip(tmp_path: Path, name: str, kind: type[nn.Module], config: di
 
 
 @pytest.mark.parametrize(("name", "kind", "config"), CASES, ids=ids)
-def test_detection_without_our_metadata(tmp_path: Path, name: str, kind: type[nn.Module], config) -> None:
+def test_detection_without_our_metadata(tmp_path: Path, name: str, kind: Callable[..., nn.Module], config) -> None:
     path = tmp_path / "net.safetensors"
     save_file({key: tensor.clone() for key, tensor in build(kind, config).state_dict().items()}, path)
     if name == "editgan-segmenter":
@@ -141,13 +161,18 @@ def test_detection_without_our_metadata(tmp_path: Path, name: str, kind: type[nn
         return
     found = inspect(path)
     assert found.architecture == name
-    invisible = {"conv_clamp", "mbstd_group_size", "progressive", "rows", "activation", "pad"}
+    invisible = {"conv_clamp", "mbstd_group_size", "progressive", "rows", "activation", "pad", "sigma_data", "classes",
+                 "position_features", "sample_rate"}
+    if config.get("preconditioning") in ("vp", "ve"):
+        invisible |= {"preconditioning"}
+    if config.get("patch", 1) != 1:  # a network on patches looks like one of a smaller picture with more channels
+        invisible |= {"patch", "resolution", "channels"}
     stated = {key: value for key, value in plain(config).items() if key not in invisible and value is not None}
     assert {key: found.config[key] for key in stated} == stated
 
 
 @pytest.mark.parametrize(("name", "kind", "config"), CASES, ids=ids)
-def test_only_one_architecture_claims_it(name: str, kind: type[nn.Module], config) -> None:
+def test_only_one_architecture_claims_it(name: str, kind: Callable[..., nn.Module], config) -> None:
     layout = Layout({key: tuple(tensor.shape) for key, tensor in build(kind, config).state_dict().items()})
     assert [architecture.name for architecture in ARCHITECTURES if architecture.matches(layout)] == [name]
 

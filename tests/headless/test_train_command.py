@@ -17,6 +17,7 @@ from latent_atelier.checkpoints.registry import load_checkpoint, save_checkpoint
 from latent_atelier.headless import cli
 from latent_atelier.pipelines.editgan.dataset import DatasetSettings, export_dataset
 from latent_atelier.pipelines.labels import LabelSet, default_palette
+from latent_atelier.pipelines.sound_files import write_wav
 from latent_atelier.pipelines.training.loop import CHECKPOINT, CURVES, LOSSES
 from PIL import Image
 from tiny import tiny_networks
@@ -53,6 +54,21 @@ def test_a_generator_from_a_folder(place: Path, capsys: pytest.CaptureFixture[st
                                          *(f"samples_{n:07d}.png" for n in (2, 4, 5))]
     assert cli.main([*GAN, "--out", "out", "--seed", "1"]) == 2
     assert "begun with seed 0, asked for is 1" in capsys.readouterr().err
+
+
+def test_denoisers(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    common = ["train", "denoiser", "--steps", "2", "--batch", "2", "--width", "8"]
+    assert cli.main([*common, "--out", "a", "--pictures", "pictures", "--crop", "8", "--patch", "1"]) == 0
+    assert capsys.readouterr().out.split() == [str(Path("a/denoiser.safetensors"))]
+    assert load_checkpoint("a/denoiser.safetensors").config["position_features"] == 6
+    write_wav(place / "a.wav", torch.randn(1, 2000).cumsum(1) / 40, 4000)
+    assert cli.main([*common, "--out", "b", "--sound", "a.wav", "--crop", "512"]) == 0
+    config = load_checkpoint("b/denoiser.safetensors").config
+    assert (config["dims"], config["sample_rate"], config["patch"]) == (1, 4000, 16)
+    assert cli.main([*common, "--out", "a", "--pictures", "pictures/0.png", "--crop", "8", "--patch", "1"]) == 2
+    assert "holds a training begun with" in capsys.readouterr().err
+    assert cli.main([*common, "--out", "c", "--pictures", "pictures/0.png", "--crop", "32"]) == 2
+    assert "16x16 pixels is smaller than the crops of 32x32" in capsys.readouterr().err
 
 
 def test_translators(place: Path, capsys: pytest.CaptureFixture[str]) -> None:

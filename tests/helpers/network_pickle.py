@@ -30,13 +30,22 @@ class _Stored:
         return _reconstruct_persistent_obj, (self.meta,)
 
 
-def stored(module: nn.Module) -> _Stored:
-    """A module with its parameters, buffers, children and the plain attributes that matter."""
+OFFICIAL = {"EDMPrior": "EDMPrecond", "VPPrior": "VPPrecond", "VEPrior": "VEPrecond", "IDDPMPrior": "iDDPMPrecond"}
+
+
+def stored(module: nn.Module) -> _Stored | nn.ModuleDict:
+    """A module with its parameters, buffers, children and the plain attributes that matter; torch's own as they are."""
+    if isinstance(module, nn.ModuleDict):
+        container = nn.ModuleDict()
+        container.__dict__["_modules"] = collections.OrderedDict((k, stored(v)) for k, v in module._modules.items())
+        return container
     state: dict[str, Any] = {
         "training": False, "_parameters": collections.OrderedDict(module._parameters),
         "_buffers": collections.OrderedDict(module._buffers), "_non_persistent_buffers_set": set(),
         "_modules": collections.OrderedDict((name, stored(child)) for name, child in module._modules.items()),
         "_init_args": (), "_init_kwargs": {"weight_gain": np.float64(0.5)}}
+    if hasattr(module, "sigma_data"):
+        state["sigma_data"] = module.sigma_data
     if hasattr(module, "conv_clamp"):
         state["conv_clamp"] = module.conv_clamp
     if hasattr(module, "mbstd_group_size"):  # officially a layer of its own, without parameters
@@ -45,7 +54,8 @@ def stored(module: nn.Module) -> _Stored:
         state["_modules"]["mbstd"] = stored(layer)
     if hasattr(module, "group_size"):
         state["group_size"] = module.group_size
-    return _Stored({"type": "class", "version": 6, "module_src": SOURCE, "class_name": type(module).__name__, "state": state})
+    return _Stored({"type": "class", "version": 6, "module_src": SOURCE, "state": state,
+                    "class_name": OFFICIAL.get(type(module).__name__, type(module).__name__)})
 
 
 def write_network_pickle(path: Path, **networks: nn.Module) -> Path:

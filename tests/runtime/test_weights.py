@@ -24,7 +24,7 @@ SCHEMA = {
         "properties": {
             "name": {"type": "string", "pattern": "^[a-z0-9]+(-[a-z0-9]+)*$"},
             "family": {"enum": ["stylegan2", "encoder", "label_branch", "perceptual", "identity", "edit_vector", "funit",
-                                "unit"]},
+                                "unit", "denoiser"]},
             "architecture": {"type": "string", "minLength": 1},
             "folder": {"enum": [*folders.FAMILIES, None]},
             "part": {"enum": ["generator", "discriminator", "encoder", None]},

@@ -1,0 +1,122 @@
+"""Procedural music: chords, melody, bass and drums in a random key, tempo and sound, with the exact notes and beats.
+
+A piece is a list of notes and of beat times; `render` turns it into sound. Mono, 8 kHz unless asked otherwise.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+Sound = npt.NDArray[np.float32]
+
+RATE = 8000
+SCALES = ((0, 2, 4, 5, 7, 9, 11), (0, 2, 3, 5, 7, 8, 10))
+"""Major and minor, in semitones."""
+PROGRESSIONS = ((0, 4, 5, 3), (0, 5, 3, 4), (5, 3, 0, 4), (0, 3, 0, 4), (0, 2, 3, 4))
+"""Chords of four bars, as degrees of the scale."""
+VOICES = ("pluck", "organ", "bell", "reed")
+PARTIALS = {"pluck": (1.0, 0.55, 0.35, 0.2, 0.12, 0.07), "organ": (1.0, 0.0, 0.45, 0.0, 0.25, 0.0, 0.12),
+            "bell": (1.0, 0.25, 0.0, 0.5, 0.0, 0.15), "reed": (1.0, 0.75, 0.5, 0.4, 0.25, 0.18, 0.1)}
+DECAY = {"pluck": 0.32, "organ": 6.0, "bell": 0.55, "reed": 3.0}
+"""Seconds in which a note falls to 1/e."""
+
+
+@dataclass(frozen=True)
+class Note:
+    """start, length: in seconds. pitch: MIDI number, 69 is 440 Hz. voice: one of VOICES, or 'kick' or 'hat', without pitch."""
+
+    start: float
+    length: float
+    pitch: int
+    level: float
+    voice: str
+
+
+@dataclass(frozen=True)
+class Piece:
+    """tempo: beats per minute. key: 0..11 semitones above C. minor: which scale. beats: their times in seconds."""
+
+    tempo: float
+    key: int
+    minor: bool
+    notes: tuple[Note, ...]
+    beats: tuple[float, ...]
+    seconds: float
+
+
+def compose(rng: np.random.Generator, seconds: float) -> Piece:
+    """A piece of that length."""
+    tempo = float(rng.choice((90, 100, 112, 120, 132)))
+    key, minor = int(rng.integers(12)), bool(rng.integers(2))
+    scale = SCALES[minor]
+    progression = PROGRESSIONS[int(rng.integers(len(PROGRESSIONS)))]
+    lead, back = (VOICES[int(rng.integers(len(VOICES)))] for _ in range(2))
+    beat = 60 / tempo
+    count = int(seconds / beat) + 1
+    notes: list[Note] = []
+    step = int(rng.integers(7))
+
+    def pitch(degree: int, octave: int) -> int:
+        return 12 * (octave + degree // 7) + key + scale[degree % 7]
+
+    for i in range(count):
+        now, chord = i * beat, progression[(i // 4) % 4]
+        if i % 4 == 0:
+            notes += [Note(now, 3.8 * beat, pitch(chord + j, 4), 0.16, back) for j in (0, 2, 4)]
+        if i % 2 == 0:
+            notes.append(Note(now, 1.8 * beat, pitch(chord, 3), 0.42, "pluck"))
+        notes.append(Note(now, 0.2, 0, 0.7 if i % 2 == 0 else 0.35, "kick"))
+        notes.append(Note(now + beat / 2, 0.08, 0, 0.16, "hat"))
+        at = 0.0
+        while at < 1:
+            length = float(rng.choice((0.5, 0.5, 1.0)))
+            length = min(length, 1 - at)
+            step = int(np.clip(step + rng.integers(-2, 3), 0, 11))
+            if rng.uniform() < 0.4:  # the melody comes home to the chord
+                step = min((chord + 7 * k + j for k in (0, 1) for j in (0, 2, 4)), key=lambda s: abs(s - step))
+            if rng.uniform() < 0.85:
+                notes.append(Note(now + at * beat, 0.9 * length * beat, pitch(step, 5), 0.34, lead))
+            at += length
+    kept = tuple(note for note in notes if note.start < seconds)
+    return Piece(tempo, key, minor, kept, tuple(i * beat for i in range(count) if i * beat < seconds), seconds)
+
+
+def render(piece: Piece, *, rate: int = RATE) -> Sound:
+    """float32 [T], -1..1. The same piece always sounds the same."""
+    out = np.zeros(int(piece.seconds * rate), np.float32)
+    for note in piece.notes:
+        start = round(note.start * rate)
+        sound = _drum(note, rate) if note.voice in ("kick", "hat") else _tone(note, rate)
+        sound = sound[:len(out) - start]
+        out[start:start + len(sound)] += np.float32(note.level) * sound
+    return np.tanh(np.float32(0.8) * out).astype(np.float32)
+
+
+def _tone(note: Note, rate: int) -> Sound:
+    release = 0.04
+    time = np.arange(int((note.length + release) * rate)) / rate
+    frequency = 440 * 2 ** ((note.pitch - 69) / 12)
+    out = np.zeros(len(time))
+    for number, strength in enumerate(PARTIALS[note.voice], start=1):
+        if strength and number * frequency < 0.45 * rate:
+            fall = np.exp(-time / DECAY[note.voice] * (1 + 0.35 * (number - 1) * (note.voice in ("pluck", "bell"))))
+            out += strength * fall * np.sin(2 * np.pi * number * frequency * time)
+    envelope = np.clip(time / 0.008, 0, 1) * np.clip((note.length + release - time) / release, 0, 1)
+    return (out * envelope / 1.6).astype(np.float32)
+
+
+def _drum(note: Note, rate: int) -> Sound:
+    time = np.arange(int(note.length * rate)) / rate
+    if note.voice == "kick":
+        phase = 2 * np.pi * (52 * time + 3.4 * (1 - np.exp(-time / 0.03)))
+        return (np.sin(phase) * np.exp(-time / 0.06)).astype(np.float32)
+    noise = np.random.default_rng(round(note.start * 1000)).standard_normal(len(time))
+    return (np.diff(noise, prepend=0) * np.exp(-time / 0.018) * 0.5).astype(np.float32)
+
+
+def pieces(count: int, seed: int, seconds: float = 24.0) -> list[Piece]:
+    """So many pieces."""
+    return [compose(np.random.default_rng((seed, i)), seconds) for i in range(count)]

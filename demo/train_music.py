@@ -1,0 +1,44 @@
+"""The demo denoiser of music: stretches of a second of procedural pieces at 8 kHz.
+
+    python -m latent_atelier.demo.train_music --out DIR [--steps N]
+
+Stopped, it goes on where it was. `music_8k.safetensors` in the folder is the denoiser.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+from pathlib import Path
+
+import torch
+
+from ..pipelines.langevin.crops import SoundCrops
+from ..pipelines.langevin.training import DenoiserRecipe, DenoiserSettings, train_denoiser
+from .denoisers import told, written
+from .music import RATE, pieces, render
+
+PIECES, SEED, CROP = 120, 31, 8192
+RECIPE = DenoiserRecipe(width=40, multipliers=(1, 2, 2, 3), blocks=1, patch=16, batch=16, steps=6_000, seed=1,
+                        settings=DenoiserSettings(lr=1.5e-3, noise_mean=-0.8, noise_std=1.4, decay=2_000,
+                                                  precision="bfloat16"))
+
+
+def training_data(count: int = PIECES) -> SoundCrops:
+    """Crops of pieces."""
+    return SoundCrops([torch.from_numpy(render(piece))[None] for piece in pieces(count, SEED)], CROP)
+
+
+def main() -> None:
+    """Run the recipe."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--steps", type=int, default=RECIPE.steps)
+    args = parser.parse_args()
+    trainer = train_denoiser(training_data(), dataclasses.replace(RECIPE, steps=args.steps), args.out, sample_every=1000,
+                             on_step=told())
+    written(args.out / "music_8k.safetensors", trainer.ema, sample_rate=RATE)
+
+
+if __name__ == "__main__":
+    main()
