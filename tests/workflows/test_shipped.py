@@ -201,3 +201,14 @@ def test_day_to_night_is_the_street_by_night(outputs: dict[str, Path]) -> None:
     assert decibels(day, night) < 8
     assert decibels(picture(folder / "night_00001_.png"), night) > 16
     assert decibels(picture(folder / "day_again_00001_.png"), day) > 21
+
+
+def test_panorama_is_day_and_dusk_and_goes_round(outputs: dict[str, Path]) -> None:
+    found = picture(outputs["panorama"] / "panorama" / "panorama_00001_.png")
+    assert found.shape == (256, 384, 3)
+    day, dusk = found[:100, 40:160].mean(axis=(0, 1)), found[:100, 230:350].mean(axis=(0, 1))
+    assert day[2] > day[0] + 0.1
+    assert dusk[0] > dusk[2]
+    steps = ((found - np.roll(found, 1, axis=1)) ** 2).mean(axis=(0, 2))
+    assert steps[0] < 1.5 * np.sort(steps)[-20:].mean()  # across the edge as between other columns
+    assert steps[0] < 3 * steps.mean()
