@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import copy
+import math
+
 import pytest
 import torch
 from latent_atelier.pipelines.unit.digits import DigitsDiscriminator, DigitsVae, gaussian_kl
+from latent_atelier.pipelines.unit.digits_training import DigitsSettings, DigitsTrainer, initialise_digits
 from torch.nn import functional as F
 
 from .test_funit_parity import LOSS, near
@@ -53,3 +57,44 @@ def test_judgements_and_losses(translation) -> None:
         digits = t[f"x_{side}"]
         likelihood = F.mse_loss(found, digits) * digits[0].numel()
         assert float(likelihood) == pytest.approx(losses[f"ll_{side}"], rel=LOSS)
+
+
+def test_losses_of_a_training_step(translation) -> None:
+    """The published losses, dropout off, with the stored statistics."""
+    f = translation("unit_digits")
+    t, losses, (vae, judge) = f.tensors, f.facts["losses_dropout_off"], networks(f)
+    trainer = DigitsTrainer(vae.eval(), judge, DigitsSettings(), lambda *_: t["noise"])
+    assert trainer.settings.classification == f.facts["config"]["cls_w"]
+    found = trainer.update_vae(t["x_a"], t["x_b"])
+    vae, judge = networks(f)
+    found |= DigitsTrainer(vae.eval(), judge, DigitsSettings(), lambda *_: t["noise"]).update_judge(t["x_a"], t["labels_a"],
+                                                                                                t["x_b"])
+    pairs = {"real": "ad_true", "made": "ad_fake", "classification": "cls", "features_a": "feature_a",
+             "features_b": "feature_b", "adversarial": "gen_ad", "kl": "enc", "likelihood_a": "ll_a", "likelihood_b": "ll_b"}
+    for ours, theirs in pairs.items():
+        assert found[ours] == pytest.approx(losses[theirs], rel=LOSS), theirs
+
+
+def test_a_training_goes_on_to_the_same_numbers() -> None:
+    """Bars in ten places, those of domain b paler: the labelled ones are learned, the others drawn better and better."""
+    torch.manual_seed(0)
+    labels = torch.arange(10).repeat(2)
+    bars = torch.full((20, 1, 32, 32), -0.9)
+    for row, place in enumerate(labels.tolist()):
+        bars[row, :, 3 * place + 1:3 * place + 4, 6:26] = 0.9
+
+    def trainer() -> DigitsTrainer:
+        vae = DigitsVae(width=8, channels_a=1, channels_b=1)
+        judge = DigitsDiscriminator(width=8, channels_a=1, channels_b=1, dropout=(0.0, 0.0, 0.0, 0.0))
+        initialise_digits(vae, judge)
+        return DigitsTrainer(vae, judge, DigitsSettings(lr=1e-3))
+
+    first, second = trainer(), trainer()
+    losses = [first.step(bars, labels, bars.flip(0) * 0.8) for _ in range(40)]
+    assert losses[-1]["classification"] < 0.3 * losses[0]["classification"]
+    assert losses[-1]["likelihood_b"] < losses[0]["likelihood_b"]
+    assert all(math.isfinite(value) for found in losses for value in found.values())
+    second.load_state_dict(copy.deepcopy(first.state_dict()))
+    again = [one.step(bars, labels, bars * 0.8) for one in (first, second)]
+    assert again[0] == pytest.approx(again[1], rel=1e-5)
+    assert second.steps == 41
