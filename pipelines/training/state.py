@@ -62,8 +62,20 @@ def _require_same(path: Path, found: Mapping[str, Any], expected: Mapping[str, A
     for key in sorted(found.keys() | expected.keys()):
         old, new = found.get(key), expected.get(key)
         if old != new:
-            raise TrainingStateError(f"{path.parent} holds a training begun with {key} {old!r:.80}, asked for is {new!r:.80}; "
-                                     f"use the same settings to go on, or another folder to begin anew.")
+            raise TrainingStateError(f"{path.parent} holds a training begun with {key} {_told_apart(old, new)}; use the same "
+                                     f"settings to go on, or another folder to begin anew.")
+
+
+def _told_apart(old: Any, new: Any) -> str:
+    """Both values; of two lists, how long they are and what one lacks."""
+    if not isinstance(old, list) or not isinstance(new, list):
+        return f"{old!r:.80}, asked for is {new!r:.80}"
+    before, now = cast("list[Any]", old), cast("list[Any]", new)
+    said = f"of {len(before)} names, asked for are {len(now)}"
+    for lacks, there, lacking in (("without", before, now), ("with the new", now, before)):
+        odd = [str(name) for name in there if name not in lacking]
+        said += f", {lacks} {', '.join(odd[:3])}{' and others' if len(odd) > 3 else ''}" if odd else ""
+    return said
 
 
 def _take_apart(value: Any, name: str, tensors: dict[str, Tensor]) -> Any:

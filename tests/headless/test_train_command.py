@@ -83,6 +83,29 @@ def test_translators(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert [load_checkpoint(path).architecture for path in ("f/funit.safetensors", "u/unit.safetensors")] == ["funit", "unit"]
     assert cli.main(["train", "funit", "--classes", "pictures", "--out", "g", *small]) == 2
     assert "holds 0 classes" in capsys.readouterr().err
+    assert cli.main(["train", "unit", "--a", "pictures", "--b", "pictures", "--out", "s", *small, "--form", "shared"]) == 0
+    assert load_checkpoint("s/unit.safetensors").architecture == "unit-shared"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="torchrun needs a POSIX host")
+def test_torchrun_trains_in_two_processes(place: Path) -> None:
+    small = ["--resolution", "32", "--width", "4", "--dis-width", "4", "--steps", "2", "--batch", "1", "--sample-every", "0"]
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m",
+               "latent_atelier.headless", "train"]
+    done = subprocess.run([*command, "unit", "--a", "pictures", "--b", "pictures", "--out", "u", "--form", "shared", *small],
+                          capture_output=True, text=True, check=False, env=dict(os.environ, OMP_NUM_THREADS="1"))
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == [str(Path("u/unit.safetensors"))], "the first process writes, and tells, once"
+    assert len((place / "u" / LOSSES).read_text().splitlines()) == 2
+    assert load_checkpoint("u/unit.safetensors").architecture == "unit-shared"
+    assert cli.main(["train", "unit", "--a", "pictures", "--b", "pictures", "--out", "u", "--form", "shared", *small]) == 0
+
+
+def test_what_one_process_trains_says_so(place: Path, monkeypatch: pytest.MonkeyPatch,
+                                         capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert cli.main([*GAN, "--out", "out"]) == 2
+    assert "The training of a stylegan2 runs in one process; start it without torchrun." in capsys.readouterr().err
 
 
 def test_an_encoder_and_a_label_branch(place: Path, capsys: pytest.CaptureFixture[str]) -> None:

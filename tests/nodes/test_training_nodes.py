@@ -10,7 +10,9 @@ import pytest
 import torch
 from latent_atelier.checkpoints.registry import load_checkpoint, save_checkpoint
 from latent_atelier.nodes.datasets import ExportLabelledDataset
+from latent_atelier.nodes.train_translators import TrainUNIT
 from latent_atelier.nodes.training import TrainEncoder, TrainLabelBranch, TrainStyleGAN2
+from latent_atelier.nodes.translation import TranslateDomain
 from latent_atelier.pipelines.errors import InvalidInputError
 from latent_atelier.pipelines.labels import LabelMap, LabelSet, default_palette
 from latent_atelier.pipelines.training.loop import CHECKPOINT
@@ -93,6 +95,16 @@ def test_an_encoder_belongs_to_its_generator(context: ExecutionContext, handles:
     assert encoder.generator == handles["generator"].fingerprint
     assert encoder.acquire()(torch.zeros(1, 3, 16, 16)).shape == (1, 6, 8)
     assert samples.shape == (1, 32, 80, 3)
+
+
+@pytest.mark.parametrize(("form", "architecture"), [("separate", "unit"), ("shared", "unit-shared")])
+def test_a_unit_of_either_form(context: ExecutionContext, form: str, architecture: str) -> None:
+    found, samples, curve = TrainUNIT.execute("pictures", "pictures", "u", 64, 2, 1, 0.0001, True, 0, 4, 4, 10.0, form).result
+    assert load_checkpoint(context.folders.models[0] / "atelier" / "unit" / "u.safetensors").architecture == architecture
+    images = torch.rand(2, 20, 30, 3)
+    assert TranslateDomain.execute(found, images, "a to b", "mean", 0).result[0].shape == images.shape
+    assert samples.shape == (1, 4 * 64, 5 * 64, 3)
+    assert curve.shape[1] > 1
 
 
 def test_a_label_branch_from_pictures_larger_than_the_generator(context: ExecutionContext,

@@ -7,11 +7,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from latent_atelier.pipelines.errors import InvalidInputError
+from latent_atelier.pipelines.errors import InvalidInputError, TrainingStateError
 from latent_atelier.pipelines.funit.data import ClassArray, ClassFolder, ClassStream
 from latent_atelier.pipelines.funit.training import FunitRecipe, FunitSettings, FunitTrainer, build_networks, train_funit
 from latent_atelier.pipelines.steps import StepInfo
-from latent_atelier.pipelines.training.data import PictureArray, seeded
+from latent_atelier.pipelines.training.data import (
+    PictureArray,
+    PictureFolder,
+    PictureStream,
+    decode,
+    first_pictures,
+    seeded,
+)
+from latent_atelier.pipelines.unit.shared import SharedRecipe, SharedSettings, train_shared
 from latent_atelier.pipelines.unit.training import UnitRecipe, UnitSettings, train_unit
 from PIL import Image
 
@@ -60,6 +68,66 @@ def test_folders_that_cannot_be_trained_on(tmp_path: Path) -> None:
         path.write_bytes(b"no picture")
     with pytest.raises(InvalidInputError, match="None of the pictures"):
         ClassStream(ClassFolder(bad, 32), rng=seeded(0)).next(1)
+
+
+def test_sixteen_bits_become_eight(tmp_path: Path) -> None:
+    """A plain conversion would clip everything above 255 to white."""
+    Image.fromarray(np.full((40, 40), 128 * 257, np.uint16)).save(tmp_path / "deep.png")
+    assert int(decode(tmp_path / "deep.png", 32).float().mean()) == 128
+
+
+def bad_domain(folder: Path) -> Path:
+    """Two pictures that can be read among five files."""
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    for name in ("good.png", "other.png"):
+        Image.fromarray(rng.integers(0, 255, (40, 50, 3), dtype=np.uint8)).save(folder / name)
+    whole = (folder / "good.png").read_bytes()
+    (folder / "cut.png").write_bytes(whole[:len(whole) // 2])
+    (folder / "broken.jpg").write_bytes(b"no picture")
+    Image.new("1", (20000, 20)).save(folder / "huge.png")
+    return folder
+
+
+def test_a_domain_goes_on_without_its_bad_pictures_and_counts_them(tmp_path: Path) -> None:
+    pictures = PictureFolder(bad_domain(tmp_path / "a"), 32)
+    stream = PictureStream(pictures, rng=seeded(0))
+    assert stream.next(20).shape == (20, 3, 32, 32)
+    assert sorted(pictures.names[i] for i in stream.skipped) == ["broken.jpg", "cut.png", "huge.png"]
+    again = PictureStream(pictures, rng=seeded(1))
+    again.load_state_dict(stream.state_dict())
+    assert torch.equal(again.next(5), stream.next(5))
+    assert first_pictures(pictures, 8).shape == (2, 3, 32, 32)
+    told: list[float] = []
+    train_unit(pictures, pictures, small_unit(batch=4), tmp_path / "run", sample_every=0,
+               on_step=lambda info: told.append(info.losses["skipped"]))
+    assert told[-1] == 6
+
+
+def test_domains_that_cannot_be_trained_on_stop_before_anything_is_written(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InvalidInputError, match="holds no pictures"):
+        PictureFolder(tmp_path / "empty", 32)
+    bad = bad_domain(tmp_path / "bad")
+    for name in ("good.png", "other.png"):
+        (bad / name).unlink()
+    with pytest.raises(InvalidInputError, match="None of the pictures to train on can be read"):
+        train_unit(PictureFolder(bad, 32), PictureFolder(bad, 32), small_unit(), tmp_path / "run", sample_every=0)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_training_is_not_gone_on_with_on_fewer_classes(tmp_path: Path) -> None:
+    folder = class_folder(tmp_path / "data", pictures=1)
+    train_funit(ClassFolder(folder, 32), small_funit(steps=1), tmp_path / "run", sample_every=0)
+    (folder / "class 1" / "0.png").unlink()
+    (folder / "class 1").rmdir()
+    with pytest.raises(TrainingStateError, match=r"begun with classes of 3 names, asked for are 2, without class 1; use"):
+        train_funit(ClassFolder(folder, 32), small_funit(steps=2), tmp_path / "run", sample_every=0)
+
+
+def small_unit(**changes: object) -> UnitRecipe:
+    return UnitRecipe(**{"resolution": 32, "width": 4, "n_res": 1, "dis_width": 4, "dis_layers": 2, "dis_scales": 2, "steps": 3,
+                         **changes})
 
 
 def small_funit(**changes: object) -> FunitRecipe:
@@ -115,6 +183,23 @@ def test_unit_goes_on_to_the_same_result(tmp_path: Path) -> None:
         assert torch.equal(x, y)
 
 
+@pytest.mark.usefixtures("one_thread")
+@pytest.mark.parametrize("cycle", [100.0, 0.0])
+def test_the_shared_form_goes_on_to_the_same_result(tmp_path: Path, cycle: float) -> None:
+    rng = np.random.default_rng(1)
+    a, b = (PictureArray(rng.integers(0, 255, (n, 32, 32, 3), dtype=np.uint8)) for n in (5, 7))
+    recipe = SharedRecipe(resolution=32, width=4, n_res=1, dis_width=4, dis_layers=3, dis_shared=2, batch=2, steps=4, seed=3,
+                          settings=SharedSettings(cycle_likelihood=cycle, cycle_kl=cycle / 1000))
+    whole = train_shared(a, b, recipe, tmp_path / "whole", sample_every=0)
+    with pytest.raises(Stop):
+        train_shared(a, b, recipe, tmp_path / "parts", sample_every=0, on_step=stopping(3))
+    parts = train_shared(a, b, recipe, tmp_path / "parts", sample_every=0)
+    for x, y in zip(whole.domains.state_dict().values(), parts.domains.state_dict().values(), strict=True):
+        assert torch.equal(x, y)
+    told = (tmp_path / "parts" / "losses.jsonl").read_text()
+    assert ("cycle_a" in told) == bool(cycle)
+
+
 def test_the_textbook_penalty_is_that_of_every_picture() -> None:
     """R1 of a batch is the mean of each picture's own; the published form is weaker by the square of the batch."""
     recipe = small_funit()
@@ -132,8 +217,11 @@ def test_the_textbook_penalty_is_that_of_every_picture() -> None:
 def test_recipes_that_make_no_sense(changes: dict) -> None:
     with pytest.raises(InvalidInputError):
         small_funit(**changes)
-    with pytest.raises(InvalidInputError):
-        UnitRecipe(**changes)
+    for recipe in (UnitRecipe, SharedRecipe):
+        with pytest.raises(InvalidInputError):
+            recipe(**changes)
+    with pytest.raises(InvalidInputError, match="share 0 to 5 of their 6 layers, got 6"):
+        SharedRecipe(dis_shared=6)
 
 
 def test_the_rate_of_unit_halves(tmp_path: Path) -> None:
