@@ -3,7 +3,9 @@
     python benchmarks/translation_quality.py [--funit FILE] [--unit FILE] [--ablation DIR] [--report FILE] [--pictures DIR]
 
 FUNIT: pictures of training classes in the classes of 1, 5 and 10 pictures of each held-out class, against the true picture of
-that class in that pose; beside it the content picture left as it is, and the class pictures of another class. UNIT: streets by
+that class in that pose; beside it the content picture left as it is, and the class pictures of another class. A rendered
+creature shows all of its class at once, so that more pictures have little to add; they do where each is seen through a small
+window alone. UNIT: streets by
 day and by night against the same street rendered. The judges are those of translation_judges.py.
 """
 
@@ -32,6 +34,7 @@ from translation_judges import Judges, load_judges
 
 CREATURE_SEED, STREET_SEED = 9101, 9102
 SHOTS = (1, 5, 10)
+WINDOW, DRAWS, COVER = 16, 4, 0.8
 
 
 class Creatures:
@@ -56,6 +59,17 @@ class Creatures:
                                   for kind in held_out])
 
 
+def through_windows(shown: Tensor, rng: np.random.Generator) -> Tensor:
+    """Class pictures [classes,10,3,64,64], each covered but for a window of WINDOW pixels a side about the middle."""
+    covered = torch.full_like(shown, COVER)
+    size = shown.shape[-1]
+    for label, number in np.ndindex(*shown.shape[:2]):
+        left, top = (int(rng.integers(12, size - 12 - WINDOW + 1)) for _ in range(2))
+        part = ..., slice(top, top + WINDOW), slice(left, left + WINDOW)
+        covered[label, number][part] = shown[label, number][part]
+    return covered
+
+
 def score(judges: Judges, found: Tensor, data: Creatures) -> dict[str, float]:
     """The columns of the table."""
     return {"PSNR": float(psnr(found, data.truth).mean()),
@@ -70,19 +84,30 @@ def funit_rows(network: Any, judges: Judges, data: Creatures) -> tuple[dict[str,
             "content left as it is": score(judges, data.content, data)}
     found: dict[int, Tensor] = {}
     with torch.no_grad():
-        codes = torch.stack([network.class_codes(pictures) for pictures in data.shown])  # [classes,10,C]
+        def codes_of(shown: Tensor) -> Tensor:
+            return torch.stack([network.class_codes(pictures) for pictures in shown])  # [classes,10,C]
 
-        def translated(shots: int, shift: int, first: int) -> Tensor:
+        def translated(codes: Tensor, shots: int, shift: int = 0, first: int = 0) -> Tensor:
             chosen = codes[:, first:first + shots].mean(dim=1).roll(shift, 0)[data.classes]
             return each_frame(data.content, lambda i, x: network(x, chosen[i:i + 1]), factor=network.factor, least=16)
 
+        whole, rng = codes_of(data.shown), np.random.default_rng(CREATURE_SEED)
         for shots in SHOTS:
-            trials = [translated(shots, 0, first) for first in range(0, max(SHOTS) - shots + 1, max(1, max(SHOTS) // 5))]
-            scores = [score(judges, trial, data) for trial in trials]
-            rows[f"FUNIT, K = {shots}"] = {key: float(np.mean([s[key] for s in scores])) for key in scores[0]}
+            firsts = range(0, max(SHOTS) - shots + 1, max(1, max(SHOTS) // 5))
+            trials = [translated(whole, shots, first=first) for first in firsts]
+            rows[f"FUNIT, K = {shots}"] = mean_of([score(judges, trial, data) for trial in trials])
             found[shots] = trials[0]
-        rows[f"FUNIT, K = {max(SHOTS)}, another class's pictures"] = score(judges, translated(max(SHOTS), 5, 0), data)
+        rows[f"FUNIT, K = {max(SHOTS)}, another class's pictures"] = score(judges, translated(whole, max(SHOTS), shift=5), data)
+        partial = [codes_of(through_windows(data.shown, rng)) for _ in range(DRAWS)]
+        for shots in SHOTS:
+            rows[f"FUNIT, K = {shots}, windows of {WINDOW}x{WINDOW}"] = mean_of(
+                [score(judges, translated(codes, shots), data) for codes in partial])
     return rows, found
+
+
+def mean_of(scores: list[dict[str, float]]) -> dict[str, float]:
+    """Of every column."""
+    return {key: float(np.mean([one[key] for one in scores])) for key in scores[0]}
 
 
 def unit_rows(network: Any, day: Tensor, night: Tensor) -> dict[str, float]:
