@@ -1,4 +1,4 @@
-"""Render the shipped pictures: `python -m latent_atelier.demo.make_images`. None of these cars was trained on."""
+"""Render the shipped pictures: `python -m latent_atelier.demo.make_images`. Nothing they show was trained on."""
 
 from __future__ import annotations
 
@@ -7,18 +7,44 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
+from .creatures import Pose, Species, render_creature, species
 from .scenes import Car, render
+from .streets import Street, render_street, streets
 
 IMAGES = Path(__file__).parent / "images"
 SEED, COUNT, SIZE = 4242, 4, 256
 WHEEL_RADIUS = 0.105
 STREET_SEED, STREET_SIZE, STREET_BOX = 77, (512, 320), (140, 40, SIZE)
 
+CREATURE_SEED, CREATURE_CLASS, CREATURE_SHOWN, DAY_SEED, DAY_STREETS = 8105, 4, 2, 8106, 1
+SMALL = 64
+SUNSET = (512, 256)
+
 
 def shipped_cars() -> list[Car]:
     """The cars of demo/images, with wheels that leave room for larger ones."""
     rng = np.random.default_rng(SEED)
     return [Car.sample(rng).replace(wheel_radius=WHEEL_RADIUS) for _ in range(COUNT)]
+
+
+def shipped_creatures() -> tuple[list[tuple[Species, Pose]], tuple[Species, Pose]]:
+    """Creatures of one held-out class in two poses, and one of a training class, whose pose is to be kept."""
+    rng, (known, held_out) = np.random.default_rng(CREATURE_SEED), species()
+    shown = [(held_out[CREATURE_CLASS], Pose.sample(rng)) for _ in range(CREATURE_SHOWN)]
+    return shown, (known[int(rng.integers(len(known)))], Pose.sample(rng))
+
+
+def shipped_streets() -> list[Street]:
+    """The streets of street_day_1.png and so on."""
+    return streets(DAY_STREETS, DAY_SEED)
+
+
+def sunset_mask() -> Image.Image:
+    """White where a panorama is dusk: the right half, with soft borders, also where the ends of the panorama meet."""
+    width, height = SUNSET
+    x = (np.arange(width) + 0.5) / width
+    share = np.clip(0.5 + 6 * np.minimum(x - 0.5, 1 - x), 0, 1) * (x > 0.4)
+    return Image.fromarray(np.broadcast_to((255 * share).astype(np.uint8), (height, width)).copy())
 
 
 def street() -> Image.Image:
@@ -42,9 +68,16 @@ def street() -> Image.Image:
 
 
 def main() -> None:
-    """Write toy_car_1.png and so on, and toy_street.png."""
+    """Write toy_car_1.png and so on, toy_street.png, the creatures, the streets by day, and a mask for panoramas."""
     IMAGES.mkdir(exist_ok=True)
     street().save(IMAGES / "toy_street.png", optimize=True)
+    shown, (kind, pose) = shipped_creatures()
+    for number, creature in enumerate(shown, start=1):
+        Image.fromarray(render_creature(*creature, SMALL)).save(IMAGES / f"creature_class_{number}.png", optimize=True)
+    Image.fromarray(render_creature(kind, pose, SMALL)).save(IMAGES / "creature_pose.png", optimize=True)
+    for number, scene in enumerate(shipped_streets(), start=1):
+        Image.fromarray(render_street(scene, night=False, size=SMALL)).save(IMAGES / f"street_day_{number}.png", optimize=True)
+    sunset_mask().save(IMAGES / "panorama_dusk_mask.png", optimize=True)
     for number, car in enumerate(shipped_cars(), start=1):
         Image.fromarray(render(car, SIZE)[0]).save(IMAGES / f"toy_car_{number}.png", optimize=True)
 

@@ -8,8 +8,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from latent_atelier.demo.make_images import STREET_BOX, STREET_SEED, WHEEL_RADIUS, shipped_cars, street
+from latent_atelier.demo.creatures import render_creature
+from latent_atelier.demo.make_images import (
+    STREET_BOX,
+    STREET_SEED,
+    WHEEL_RADIUS,
+    shipped_cars,
+    shipped_creatures,
+    shipped_streets,
+    street,
+)
 from latent_atelier.demo.scenes import TYRE, Car, render
+from latent_atelier.demo.streets import render_street
 from latent_atelier.headless.cli import main
 from latent_atelier.pipelines.editgan.vectors import load_vector
 from latent_atelier.pipelines.sheets import CAPTION, MARGIN
@@ -168,3 +178,37 @@ def test_compose_vectors_shows_both_edits(outputs: dict[str, Path]) -> None:
     assert tyres[0] < tyres[1] < tyres[2]
     assert tyres[2] > 1.3 * tyres[0]
     assert plate[2] > 1.3 * plate[0]
+
+
+def decibels(a: np.ndarray, b: np.ndarray) -> float:
+    return float(-10 * np.log10(((a - b) ** 2).mean()))
+
+
+def test_few_shot_creature_takes_the_colours_of_the_class(outputs: dict[str, Path]) -> None:
+    """Inside the true creature, its mean colour; the class is one that no translator was trained on."""
+    (kind, _), *_ = shipped_creatures()[0]
+    own, pose = shipped_creatures()[1]
+    wanted, content = (render_creature(k, pose) / 255.0 for k in (kind, own))
+    translated = picture(outputs["few_shot_creature"] / "few_shot_creature" / "translated_00001_.png")
+    body = np.abs(wanted - content).max(axis=2) > 0.2
+    errors = [float(np.abs((found - wanted)[body].mean(axis=0)).mean()) for found in (translated, content)]
+    assert errors[0] < 0.5 * errors[1], errors
+
+
+def test_day_to_night_is_the_street_by_night(outputs: dict[str, Path]) -> None:
+    scene, folder = shipped_streets()[0], outputs["day_to_night"] / "day_to_night"
+    day, night = (render_street(scene, night=dark) / 255.0 for dark in (False, True))
+    assert decibels(day, night) < 8
+    assert decibels(picture(folder / "night_00001_.png"), night) > 16
+    assert decibels(picture(folder / "day_again_00001_.png"), day) > 21
+
+
+def test_panorama_is_day_and_dusk_and_goes_round(outputs: dict[str, Path]) -> None:
+    found = picture(outputs["panorama"] / "panorama" / "panorama_00001_.png")
+    assert found.shape == (256, 384, 3)
+    day, dusk = found[:100, 40:160].mean(axis=(0, 1)), found[:100, 230:350].mean(axis=(0, 1))
+    assert day[2] > day[0] + 0.1
+    assert dusk[0] > dusk[2]
+    steps = ((found - np.roll(found, 1, axis=1)) ** 2).mean(axis=(0, 2))
+    assert steps[0] < 1.5 * np.sort(steps)[-20:].mean()  # across the edge as between other columns
+    assert steps[0] < 3 * steps.mean()
