@@ -76,7 +76,8 @@ class LangevinPanorama(io.ComfyNode):
                         "pictures, "
                         "without seams, and it can wrap around for 360 degrees or for tiling.",
             search_aliases=["panorama", "large image", "seamless", "360", "tiling"],
-            inputs=[*_inputs(host.node_input(io.Int, "width", default=1024, min=16, max=LARGEST_SIDE, tooltip="Side in pixels."),
+            inputs=[*_inputs(host.node_input(io.Int, "width", default=1024, min=16, max=LARGEST_SIDE, tooltip="Side in "
+                                                                                                              "pixels."),
                            host.node_input(io.Int, "height", default=256, min=16, max=LARGEST_SIDE, tooltip="Side in pixels."),
                            io.Boolean.Input("wrap_x", default=False, tooltip="The left and the right edge meet."),
                            io.Boolean.Input("wrap_y", default=False, tooltip="The upper and the lower edge meet."),
