@@ -93,7 +93,11 @@ def main() -> None:
     parser.add_argument("--music", type=Path, default=WEIGHTS / "music_8k.safetensors")
     parser.add_argument("--pictures", type=Path, help="folder for rendered (above) and drawn crops")
     args = parser.parse_args()
-    for path, data in ((args.landscapes, held_out_landscapes()), (args.music, held_out_music())):
+    for path, held_out in ((args.landscapes, held_out_landscapes), (args.music, held_out_music)):
+        if not path.is_file():
+            sys.stdout.write(f"{path.stem}: there is no {path}\n")
+            continue
+        data = held_out()
         network = cast(EDMPrior, load_checkpoint(path).module)
         count = sum(parameter.numel() for parameter in network.parameters())
         sys.stdout.write(f"{path.stem}: {count / 1e6:.2f} M parameters, deviation of the data {network.sigma_data}\n")

@@ -20,7 +20,7 @@ from .denoisers import told, written
 from .landscapes import MOODS, landscapes
 
 PER_MOOD, SEED, CROP, FEATURES = 64, 21, 64, 6
-RECIPE = DenoiserRecipe(width=32, multipliers=(1, 2, 3), blocks=1, patch=2, batch=16, steps=10_000, seed=1,
+RECIPE = DenoiserRecipe(width=32, multipliers=(1, 2, 3), blocks=1, patch=2, batch=16, steps=7_500, seed=1,
                         settings=DenoiserSettings(lr=1.5e-3, noise_mean=-0.4, noise_std=1.4, decay=3_000,
                                                   precision="bfloat16"))
 

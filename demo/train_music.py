@@ -19,7 +19,7 @@ from .denoisers import told, written
 from .music import RATE, pieces, render
 
 PIECES, SEED, CROP = 120, 31, 8192
-RECIPE = DenoiserRecipe(width=40, multipliers=(1, 2, 2, 3), blocks=1, patch=16, batch=16, steps=6_000, seed=1,
+RECIPE = DenoiserRecipe(width=128, multipliers=(1, 1, 2), blocks=1, patch=64, batch=16, steps=30_000, seed=1,
                         settings=DenoiserSettings(lr=1.5e-3, noise_mean=-0.8, noise_std=1.4, decay=2_000,
                                                   precision="bfloat16"))
 

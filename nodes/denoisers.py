@@ -15,8 +15,8 @@ class LoadDenoiser(io.ComfyNode):
     def define_schema(cls) -> io.Schema:
         return host.schema(
             node_id="AtelierLoadDenoiser", display_name="Load Denoiser", category="Atelier/Models",
-            description="Loads a denoiser, which is the prior of the Langevin nodes: of landscapes or of music, those that "
-                        "come with the pack; EDM's own, after Import Checkpoint; or one that Train Denoiser made.",
+            description="Loads a denoiser, which is the prior of the Langevin nodes: of landscapes, the one that "
+                        "comes with the pack; EDM's own, after Import Checkpoint; or one that Train Denoiser made.",
             search_aliases=["edm", "diffusion", "prior", "score"],
             inputs=[files_input("denoiser", "Denoiser of pictures or of sound")],
             outputs=[DenoiserSocket.Output("denoiser", tooltip="The denoiser."),

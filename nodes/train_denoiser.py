@@ -72,8 +72,8 @@ class TrainDenoiser(io.ComfyNode):
                     io.Boolean.Input("mirror", default=True, tooltip="Show half of the pictures mirrored."),
                     seed_input(),
                     host.node_input(io.Int, "width", default=32, min=8, max=512, step=8, advanced=True,
-                                    tooltip="Channels of the network's first layer."),
-                    host.node_input(io.Int, "crop_samples", default=8192, min=256, max=1_048_576, step=128, advanced=True,
+                                    tooltip="Channels of the network's first layer; of sound, four times as many."),
+                    host.node_input(io.Int, "crop_samples", default=8192, min=256, max=1_048_576, step=256, advanced=True,
                                     tooltip="Length of the crops of sound, in samples."),
                     host.node_input(io.Combo, "precision", options=["float32", "bfloat16"], default="float32", advanced=True,
                                     tooltip="Of the convolutions; bfloat16 is faster where the hardware has it."),
@@ -97,8 +97,9 @@ class TrainDenoiser(io.ComfyNode):
         with host.autograd():
             data = training_crops(folder, image, audio, crop=crop, crop_samples=crop_samples, classes=classes,
                                   positions=positions, mirror=mirror)
-            recipe = DenoiserRecipe.preset(data, width=width, batch=batch, steps=steps, seed=seed, settings=DenoiserSettings(
-                lr=learning_rate, precision=precision))
+            recipe = DenoiserRecipe.preset(
+                data, width=width * (4 if data.dims == 1 else 1), batch=batch, steps=steps, seed=seed,
+                settings=DenoiserSettings(lr=learning_rate, precision=precision))
             trainer = train_denoiser(data, recipe, place, device=host.compute_device(), on_step=host.Progress(steps).on_step)
             if audio is not None:
                 trainer.ema.sample_rate = int(audio["sample_rate"])

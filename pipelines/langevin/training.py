@@ -122,8 +122,8 @@ class DenoiserRecipe:
 
     @classmethod
     def preset(cls, data: Crops, **options: Any) -> DenoiserRecipe:
-        """What suits pictures, or sound, whose waves are longer than a picture's details."""
-        sound: dict[str, Any] = {"width": 48, "multipliers": (1, 2, 2, 3), "patch": 16} if data.dims == 1 else {}
+        """What suits pictures, or sound, whose tones need many channels and few places."""
+        sound: dict[str, Any] = {"width": 128, "multipliers": (1, 1, 2), "patch": 64} if data.dims == 1 else {}
         return cls(**{**sound, **options})
 
     def shape(self, data: Crops) -> UNetShape:

@@ -69,7 +69,7 @@ def test_training_on_sound(place: Path) -> None:
     handle, samples, _ = TrainDenoiser.execute(**COMMON, audio=audio).args
     assert (handle.config["dims"], handle.config["channels"], handle.config["sample_rate"]) == (1, 2, 16000)
     assert samples.shape[3] == 3
-    assert network(handle)(torch.zeros(1, 2, 640), torch.ones(1)).shape == (1, 2, 640)
+    assert network(handle)(torch.zeros(1, 2, 768), torch.ones(1)).shape == (1, 2, 768)
 
 
 def test_training_on_class_folders(place: Path) -> None:
