@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from ..pipelines.errors import InvalidInputError
 from ..pipelines.langevin.denoiser import Denoiser, Guided, NetworkDenoiser, Region, Regions
-from ..pipelines.langevin.position import Labels
 from ..pipelines.langevin.preconditioning import NetworkPrior
 from ..runtime.model_cache import ModelHandle
 
@@ -50,17 +49,15 @@ def prior_model(value: ModelHandle | PriorModel, *, class_name: str = "", guidan
     """What a denoiser socket holds, with a condition. Raises InvalidInputError for a class that the network does not know."""
     if isinstance(value, PriorModel):
         return value
-    config: dict[str, Any] = value.config
-    labels = Labels(tuple(config.get("classes") or ()), int(config.get("position_features") or 0))
-    labels.index(class_name or None)
     dtype = torch.bfloat16 if precision == "bfloat16" else torch.float32
-    resolution, dims, multiple, channels = _shape(value)
+    shape = _network(value)
+    shape.labels.index(class_name or None)
 
     def run(body: Body) -> Any:
-        network = cast(NetworkPrior, value.acquire())
+        network = _network(value)
 
         def denoiser(chosen: str | None) -> NetworkDenoiser:
-            return NetworkDenoiser(network, sigma_data=network.sigma_data, label=labels.condition(chosen), batch=batch,
+            return NetworkDenoiser(network, sigma_data=network.sigma_data, label=network.labels.condition(chosen), batch=batch,
                                    dtype=dtype)
 
         found: Denoiser = denoiser(class_name or None)
@@ -68,16 +65,17 @@ def prior_model(value: ModelHandle | PriorModel, *, class_name: str = "", guidan
             found = Guided(found, denoiser(None), guidance)
         return body(found)
 
-    return PriorModel(value.name, channels, (resolution,) * dims, multiple, value.device, run, value.patcher)
+    return PriorModel(value.name, shape.channels, (shape.resolution,) * shape.dims, shape.multiple, value.device, run,
+                      value.patcher)
 
 
-def _shape(handle: ModelHandle) -> tuple[int, int, int, int]:
-    """Resolution, axes, multiple and channels of a network denoiser."""
+def _network(handle: ModelHandle) -> NetworkPrior:
+    """The network behind a denoiser socket, on its device."""
     network = handle.acquire()
     if not isinstance(network, NetworkPrior):
         raise InvalidInputError(f"The denoiser input holds '{handle.name}', which is a {handle.architecture}; connect what "
                                 f"Load Denoiser gives.")
-    return network.resolution, network.dims, network.multiple, network.channels
+    return network
 
 
 def run_with_regions(model: PriorModel, regions: Sequence[PlacedRegion], size: Sequence[int], body: Body) -> Any:

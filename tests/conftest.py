@@ -9,8 +9,8 @@ from collections.abc import Iterator
 # torch is loaded.
 os.environ.setdefault("MKL_CBWR", "AUTO")
 
-import pytest  # noqa: E402
-import torch  # noqa: E402
+import pytest
+import torch
 
 
 @pytest.fixture
