@@ -20,7 +20,8 @@ Body = Callable[[Denoiser], Any]
 @dataclass(frozen=True, eq=False)
 class PriorModel:
     """channels: of its data. crop: what it sees at once, per axis. multiple: sides of any crop are multiples of it. device:
-    where it works. run: gives a body the denoiser, inside whatever its network needs, and returns what the body returns."""
+    where it works. sample_rate: of sound, None where it is not known. run: gives a body the denoiser, inside whatever its
+    network needs, and returns what the body returns."""
 
     name: str
     channels: int
@@ -29,6 +30,7 @@ class PriorModel:
     device: torch.device
     run: Callable[[Body], Any]
     patcher: Any = None
+    sample_rate: int | None = None
 
     @property
     def axes(self) -> int:
@@ -66,7 +68,7 @@ def prior_model(value: ModelHandle | PriorModel, *, class_name: str = "", guidan
         return body(found)
 
     return PriorModel(value.name, shape.channels, (shape.resolution,) * shape.dims, shape.multiple, value.device, run,
-                      value.patcher)
+                      value.patcher, shape.sample_rate)
 
 
 def _network(handle: ModelHandle) -> NetworkPrior:

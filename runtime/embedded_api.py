@@ -23,10 +23,11 @@ from .embedded_types import (
     Output,
     String,
     UploadType,
+    Video,
     WidgetInput,
 )
 
 __all__ = ["AnyType", "Audio", "Boolean", "Combo", "ComfyExtension", "ComfyNode", "ComfyTypeIO", "ControlAfterGenerate",
            "Custom", "Float", "FolderType", "Hidden", "HiddenHolder", "Image", "Input", "Int", "Latent", "Mask",
            "MultiType", "NodeInfoV1", "NodeOutput", "NumberDisplay", "Output", "Schema", "String", "UploadType",
-           "WidgetInput"]
+           "Video", "WidgetInput"]
