@@ -14,8 +14,8 @@ STEP = 80
 
 
 def tone_strengths(sound: Sound, *, rate: int = RATE) -> np.ndarray:
-    """float64 [12]: the share of the tonal energy on each pitch class, C first. Of every moment only the spectrum's peaks count,
-    and of those the ones within 35 cents of a note. Zeros where there are none."""
+    """float64 [12]: the share of the tonal energy on each pitch class, C first. Of every moment only the spectrum's peaks
+    count, and of those the ones within 35 cents of a note. Zeros where there are none."""
     window = np.hanning(FRAME)
     starts = range(0, max(1, len(sound) - FRAME + 1), HOP)
     found = np.zeros(12)
@@ -66,8 +66,8 @@ def onsets(sound: Sound) -> np.ndarray:
 
 
 def beat_strength(sound: Sound, tempo: float, first: float) -> float:
-    """How much stronger onsets are within 40 milliseconds of the beats than elsewhere: the share of them there, over the share of
-    time there. 1 for no beat, or for beats elsewhere. tempo: beats per minute. first: seconds to the first beat."""
+    """How much of the onsets lies within 40 milliseconds of the beats: its share there over the share of time there. About 1
+    without beats, or where they lie elsewhere. tempo: beats per minute. first: seconds to the first beat."""
     strength = onsets(sound)
     time = (np.arange(len(strength)) + 0.5) * STEP / RATE
     beat = 60 / tempo

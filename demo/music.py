@@ -1,4 +1,4 @@
-"""Procedural music: chords, melody, bass and drums in a random key, tempo and sound, with the exact notes and beats.
+"""Procedural music: chords, melody, bass and drums in a random key and sound, with the exact notes and beats.
 
 A piece is a list of notes and of beat times; `render` turns it into sound. Mono, 8 kHz unless asked otherwise.
 """
@@ -17,7 +17,10 @@ SCALES = ((0, 2, 4, 5, 7, 9, 11), (0, 2, 3, 5, 7, 8, 10))
 """Major and minor, in semitones."""
 PROGRESSIONS = ((0, 4, 5, 3), (0, 5, 3, 4), (5, 3, 0, 4), (0, 3, 0, 4), (0, 2, 3, 4))
 """Chords of two beats each, as degrees of the scale."""
-TEMPI = (100, 120)
+NAMES = ("C", "C sharp", "D", "D sharp", "E", "F", "F sharp", "G", "G sharp", "A", "A sharp", "B")
+KEYS = tuple(f"{name} {mode}" for name in NAMES for mode in ("major", "minor"))
+BEAT = 4096 / RATE
+"""Seconds from beat to beat: a whole number of the blocks that the demo denoiser works on, 117.2 beats per minute."""
 VOICES = ("pluck", "organ", "bell", "reed")
 LEADS, BACKS = ("pluck", "bell"), ("organ", "reed")
 PARTIALS = {"pluck": (1.0, 0.55, 0.35, 0.2, 0.12, 0.07), "organ": (1.0, 0.0, 0.45, 0.0, 0.25, 0.0, 0.12),
@@ -49,15 +52,19 @@ class Piece:
     beats: tuple[float, ...]
     seconds: float
 
+    @property
+    def key_index(self) -> int:
+        """Which of KEYS."""
+        return 2 * self.key + self.minor
+
 
 def compose(rng: np.random.Generator, seconds: float) -> Piece:
     """A piece of that length. Bass, chords and melody keep to octaves of their own: below middle C, from it, and above."""
-    tempo = float(rng.choice(TEMPI))
     key, minor = int(rng.integers(12)), bool(rng.integers(2))
     scale = SCALES[minor]
     progression = PROGRESSIONS[int(rng.integers(len(PROGRESSIONS)))]
     lead, back = LEADS[int(rng.integers(len(LEADS)))], BACKS[int(rng.integers(len(BACKS)))]
-    beat = 60 / tempo
+    beat = BEAT
     count = int(seconds / beat) + 1
     notes: list[Note] = []
     step = int(rng.integers(7))
@@ -83,7 +90,7 @@ def compose(rng: np.random.Generator, seconds: float) -> Piece:
                 notes.append(Note(now + at * beat, 0.9 * length * beat, pitch(step, 72), 0.34, lead))
             at += length
     kept = tuple(note for note in notes if note.start < seconds)
-    return Piece(tempo, key, minor, kept, tuple(i * beat for i in range(count) if i * beat < seconds), seconds)
+    return Piece(60 / beat, key, minor, kept, tuple(i * beat for i in range(count) if i * beat < seconds), seconds)
 
 
 def render(piece: Piece, *, rate: int = RATE) -> Sound:

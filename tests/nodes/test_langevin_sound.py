@@ -1,4 +1,4 @@
-"""Langevin Audio and Langevin Video: what was given stays, what is new follows the prior, whatever rate and channels come in."""
+"""Langevin Audio and Langevin Video: what was given stays, what is new follows the prior, at any rate, in mono or stereo."""
 
 from __future__ import annotations
 
