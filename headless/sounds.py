@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -29,10 +28,11 @@ LAYOUTS = {1: "mono", 2: "stereo", 3: "3.0", 4: "4.0", 5: "5.0", 6: "5.1", 7: "6
 def ffmpeg() -> Any:
     """The av package. InvalidInputError where it is not installed."""
     try:
-        return importlib.import_module("av")
+        import av
     except ModuleNotFoundError as error:
         raise InvalidInputError("Sound and film files need the package av, which is not installed; get it with "
                                 "'pip install latent-atelier[headless]'.") from error
+    return av
 
 
 def load_sound(path: Path) -> Sound:
