@@ -83,7 +83,8 @@ CASES: list[Case] = [
     ("edm-denoiser", build_prior, DENOISER | {"patch": 2, "resolution": 32, "classes": ["day", "night"], "labels": 5,
                                               "position_features": 3, "middle_attention": False}),
     ("edm-denoiser", build_prior, DENOISER | {"preconditioning": "lapped", "dims": 1, "channels": 2, "block": 6,
-                                              "resolution": 48, "labels": 2, "classes": ["major", "minor"], "embedding_multiplier": 1}),
+                                              "resolution": 48, "labels": 2, "classes": ["major", "minor"],
+                                              "embedding_multiplier": 1}),
     *(("lpips", LPIPS, {"net": net}) for net in ("alex", "squeeze", "vgg")),
 ]
 ids = [f"{i}-{name}" for i, (name, _, _) in enumerate(CASES)]
