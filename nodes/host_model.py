@@ -65,7 +65,8 @@ class DenoiserFromModel(io.ComfyNode):
         prior = HostPrior(model, positive, negative, cfg, (side, side), batch)
         channels = model.model.latent_format.latent_channels
         return io.NodeOutput(PriorModel(type(model.model).__name__, channels, (side, side), SMALLEST, model.load_device,
-                                        lambda body: prior.run(lambda denoisers: body(denoisers[0])), model, codec, prior))
+                                        lambda body: prior.run(lambda denoisers: body(denoisers[0])), model,
+                                        codec=codec, host=prior))
 
 
 class LangevinSampler(io.ComfyNode):

@@ -15,6 +15,7 @@ from ..runtime.host import io
 from ..runtime.model_cache import ModelHandle
 from . import sockets
 from .canvases import drawn, painted, pictures_only, report
+from .extended_sound import SoundPlan
 from .langevin_settings import CATEGORY
 from .prior_model import PlacedRegion, PriorModel, prior_model, scaled_mask
 from .sockets import DenoiserSocket, PriorSocket, RegionsSocket
@@ -153,14 +154,18 @@ class LangevinAudio(io.ComfyNode):
                         "was "
                         "given stays as it is.",
             search_aliases=["extend audio", "loop", "outpaint"],
-            inputs=[*_inputs(io.Audio.Input("audio", tooltip="A sound at the denoiser's sample rate."),
+            inputs=[*_inputs(io.Audio.Input("audio", tooltip="A sound of any sample rate. What is new is drawn at the "
+                                                             "denoiser's own rate, and in mono where the denoiser is; what was "
+                                                             "given comes out sample by sample as it went in."),
                            host.node_input(io.Combo, "mode", options=["after", "before", "loop", "join"], default="after",
                                            tooltip="Where the new part lies: behind the sound, before it, between its end and "
                                                    "its beginning, or between it and the second sound."),
                            host.node_input(io.Float, "seconds", default=4.0, min=0.01, max=3600.0, step=0.1,
                                            tooltip="Length of the new part.")),
-                io.Audio.Input("second", optional=True, tooltip="The sound to join to.")],
-            outputs=[io.Audio.Output("audio", tooltip="The whole sound."),
+                io.Audio.Input("second", optional=True, tooltip="The sound to join to; it is brought to the sample rate and "
+                                                                "the channels of the first.")],
+            outputs=[io.Audio.Output("audio", tooltip="The whole sound, at the sample rate and with the channels of the sound "
+                                                      "given."),
                      io.String.Output("report", tooltip="Sweeps, calls and diagnostics.")])
 
     @classmethod
@@ -169,32 +174,14 @@ class LangevinAudio(io.ComfyNode):
         model = prior_model(denoiser)
         if model.axes != 1:
             raise InvalidInputError(f"The denoiser '{model.name}' works along {model.axes} axes; this node needs one of sound.")
-        wave, rate = _channels(audio["waveform"], model.channels), int(audio["sample_rate"])
-        added = round(seconds * rate)
-        if mode == "join":
-            if second is None or int(second["sample_rate"]) != rate:
-                raise InvalidInputError("Joining needs a second sound of the same sample rate; connect one or resample it.")
-            behind = _channels(second["waveform"], model.channels)
-            whole = torch.cat([wave, wave.new_zeros(*wave.shape[:2], added), behind.expand(len(wave), -1, -1)], dim=2)
-            start = wave.shape[2]
-        else:
-            start = 0 if mode == "before" else wave.shape[2]
-            whole = torch.nn.functional.pad(wave, (added, 0) if mode == "before" else (0, added))
-        if whole.shape[2] < model.crop[0]:
-            raise InvalidInputError(f"The whole sound has {whole.shape[2]} samples; this denoiser needs at least "
-                                    f"{model.crop[0]}, {model.crop[0] / rate:.2f} seconds.")
-        mask = torch.ones(1, whole.shape[2])
-        mask[:, start:start + added] = 0
-        found, done = drawn(model, prior, whole, wrap=(mode == "loop",), seed=seed, constraints=[Known(whole, mask)])
-        return io.NodeOutput({"waveform": found.clamp(-1, 1).cpu(), "sample_rate": rate}, report(done))
-
-
-def _channels(waveform: Tensor, channels: int) -> Tensor:
-    """waveform [B,C,T] with the denoiser's number of channels: repeated, or averaged."""
-    waveform = waveform.float().clone()
-    if waveform.shape[1] == channels:
-        return waveform
-    return waveform.mean(dim=1, keepdim=True).expand(-1, channels, -1).clone()
+        plan = SoundPlan.of(audio, second if mode == "join" else None, mode, seconds)
+        rate = model.sample_rate or plan.rate
+        wave, mask = plan.at(rate, model.channels)
+        if wave.shape[2] < model.crop[0]:
+            raise InvalidInputError(f"The whole sound lasts {wave.shape[2] / rate:.2f} seconds; this denoiser needs at least "
+                                    f"{model.crop[0] / rate:.2f}. Draw more, or give more.")
+        found, done = drawn(model, prior, wave, wrap=(mode == "loop",), seed=seed, constraints=[Known(wave, mask)])
+        return io.NodeOutput(plan.filled(found.clamp(-1, 1).cpu(), rate), report(done))
 
 
 class LangevinVideo(io.ComfyNode):

@@ -22,9 +22,9 @@ Body = Callable[[Denoiser], Any]
 @dataclass(frozen=True, eq=False)
 class PriorModel:
     """channels: of its data. crop: what it sees at once, per axis. multiple: sides of any crop are multiples of it. device:
-    where it works. run: gives a body the denoiser, inside whatever its network needs, and returns what the body returns. codec:
-    from pictures to its data; None for data that are no pictures, or pictures as they are. host: what it is made of when it is
-    the host's MODEL, whose crops are smaller on a smaller canvas."""
+    where it works. run: gives a body the denoiser, inside whatever its network needs, and returns what the body returns.
+    sample_rate: of sound, None where it is not known. codec: from pictures to its data; None for data that are no pictures, or
+    pictures as they are. host: what it is made of when it is the host's MODEL, whose crops are smaller on a smaller canvas."""
 
     name: str
     channels: int
@@ -33,6 +33,7 @@ class PriorModel:
     device: torch.device
     run: Callable[[Body], Any]
     patcher: Any = None
+    sample_rate: int | None = None
     codec: Codec | None = None
     host: HostPrior | None = None
 
@@ -84,7 +85,7 @@ def prior_model(value: ModelHandle | PriorModel, *, class_name: str = "", guidan
         return body(found)
 
     return PriorModel(value.name, shape.channels, (shape.resolution,) * shape.dims, shape.multiple, value.device, run,
-                      value.patcher)
+                      value.patcher, shape.sample_rate)
 
 
 def _network(handle: ModelHandle) -> NetworkPrior:

@@ -27,10 +27,11 @@ from .embedded_types import (
     String,
     UploadType,
     Vae,
+    Video,
     WidgetInput,
 )
 
 __all__ = ["AnyType", "Audio", "Boolean", "Combo", "ComfyExtension", "ComfyNode", "ComfyTypeIO", "Conditioning",
            "ControlAfterGenerate", "Custom", "Float", "FolderType", "Hidden", "HiddenHolder", "Image", "Input", "Int",
            "Latent", "Mask", "Model", "MultiType", "NodeInfoV1", "NodeOutput", "NumberDisplay", "Output", "Sampler",
-           "Schema", "String", "UploadType", "Vae", "WidgetInput"]
+           "Schema", "String", "UploadType", "Vae", "Video", "WidgetInput"]

@@ -271,6 +271,12 @@ class Audio(ComfyTypeIO):
     io_type = "AUDIO"
 
 
+class Video(ComfyTypeIO):
+    """VIDEO: a film, see `headless.films.Film`."""
+
+    io_type = "VIDEO"
+
+
 class Latent(ComfyTypeIO):
     """LATENT: {samples, ...}."""
 

@@ -51,8 +51,10 @@ class Frame:
 
 
 def framed(size: Sequence[int], crop: Sequence[int], margin: float | Sequence[int], wrap: Sequence[bool]) -> Frame:
-    """A frame whose margin may be a share of the crop. Along an axis that is as long as the crop there is no margin."""
-    margins = [round(margin * c) for c in crop] if isinstance(margin, float | int) else list(margin)
+    """A frame whose margin may be a share of the crop, rounded up: windows of a few frames of film keep one. Along an axis that
+    is as long as the crop there is no margin."""
+    margins = ([min(math.ceil(margin * c - 1e-9), (c - 1) // 2) for c in crop] if isinstance(margin, float | int)
+               else list(margin))
     margins = [0 if s == c and not w else m for s, c, m, w in zip(size, crop, margins, wrap, strict=True)]
     return Frame(tuple(size), tuple(crop), tuple(margins), tuple(wrap))
 

@@ -48,7 +48,7 @@ class Flat:
 
 
 def model(value: float = 0.5) -> PriorModel:
-    return PriorModel("flat", 4, (8, 8), 8, torch.device("cpu"), lambda body: body(Flat(value)), None, Halves())
+    return PriorModel("flat", 4, (8, 8), 8, torch.device("cpu"), lambda body: body(Flat(value)), codec=Halves())
 
 
 def test_without_the_host_they_say_so() -> None:
@@ -87,7 +87,7 @@ def test_inpainting_on_latents() -> None:
 
 def test_crops_of_the_hosts_models_shrink_with_the_canvas() -> None:
     prior = HostPrior(SimpleNamespace(model_size=lambda: 2**31), [], [], 1.0, (64, 64))
-    found = PriorModel("sd", 4, (64, 64), 8, torch.device("cpu"), lambda body: None, None, Halves(), prior)
+    found = PriorModel("sd", 4, (64, 64), 8, torch.device("cpu"), lambda body: None, codec=Halves(), host=prior)
     assert found.crop_on((32, 200)) == (32, 64)
     assert found.crop_on((70, 45)) == (64, 40)
     assert model().crop_on((4, 4)) == (8, 8)
