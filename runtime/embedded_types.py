@@ -283,6 +283,30 @@ class Latent(ComfyTypeIO):
     io_type = "LATENT"
 
 
+class Model(ComfyTypeIO):
+    """MODEL: a diffusion model of the host."""
+
+    io_type = "MODEL"
+
+
+class Conditioning(ComfyTypeIO):
+    """CONDITIONING: prompts, for such a model."""
+
+    io_type = "CONDITIONING"
+
+
+class Vae(ComfyTypeIO):
+    """VAE: an autoencoder of the host."""
+
+    io_type = "VAE"
+
+
+class Sampler(ComfyTypeIO):
+    """SAMPLER: what goes down the noise levels, for the host's sampling nodes."""
+
+    io_type = "SAMPLER"
+
+
 class AnyType(ComfyTypeIO):
     """Any type."""
 

@@ -107,6 +107,13 @@ class Crops:
         cut = torch.stack([self._cut(field[None], starts)[0] for starts in self.starts])
         return cut.repeat_interleave(self.canvases, dim=0)
 
+    def magnified(self, scale: int) -> Crops:
+        """The same crops of a canvas that is `scale` times as fine."""
+        frame = Frame(*(tuple(n * scale for n in sizes) for sizes in (self.frame.size, self.frame.crop, self.frame.margin)),
+                      wrap=self.frame.wrap)
+        return Crops(frame, tuple(tuple(start * scale for start in starts) for starts in self.starts),
+                     tuple(tuple(slice(k.start * scale, k.stop * scale) for k in kept) for kept in self.kept), self.canvases)
+
     def scatter(self, crops: Tensor, out: Tensor) -> None:
         """Write the kept parts of crops [N,C,*crop] into out [canvases,C,*size]."""
         for i, (starts, kept) in enumerate(zip(self.starts, self.kept, strict=True)):
