@@ -89,7 +89,8 @@ class PriorSettingsNode(io.ComfyNode):
             description="How the Langevin prior draws. A preset decides everything; 'custom' takes the values below it.",
             inputs=[host.node_input(io.Combo, "preset", options=[*PRESETS, CUSTOM], default=DEFAULT,
                                     tooltip="'quick' and 'balanced' begin with shifted tiles; 'fine' draws by the prior alone; "
-                                            "'patent' inverts by the ODE, as printed."),
+                                            "'patent' inverts by the ODE, as printed; 'extend' is for pictures, sound and "
+                                            "film that go on from what is given."),
                     host.node_input(io.Int, "sweeps", default=48, min=1, max=10_000,
                                     tooltip="Times that the prior passes over the canvas. Custom."),
                     host.node_input(io.Float, "sigma_max", default=1.0, min=0.01, max=100.0, step=0.05,

@@ -49,7 +49,9 @@ PRESETS = {
     "balanced": Preset(PriorSettings(sweeps=48, sigma_max=1.0, tau=0.5, inversion=Inversion("picard", 2)), start=48),
     "fine": Preset(PriorSettings(sweeps=128, sigma_max=10.0, tau=0.5, inversion=Inversion("picard", 3))),
     "patent": Preset(PriorSettings(sweeps=128, sigma_max=10.0, tau=0.3, inversion=Inversion("ode"), naive_below=0.0)),
+    "extend": Preset(PriorSettings(sweeps=96, sigma_max=10.0, sigma_min=0.01, tau=1.0, inversion=Inversion("naive"))),
 }
+"""'extend' is for canvases of which a part is given: a start by shifted tiles would settle before it met that part."""
 DEFAULT = "balanced"
 
 

@@ -9,18 +9,25 @@ import numpy as np
 import pytest
 import torch
 from latent_atelier.demo.creatures import render_creature
+from latent_atelier.demo.hearing import beat_strength, key_share, tonality
 from latent_atelier.demo.make_images import (
+    MUSIC_GIVEN,
     STREET_BOX,
     STREET_SEED,
     WHEEL_RADIUS,
     shipped_cars,
     shipped_creatures,
+    shipped_music,
+    shipped_piece,
     shipped_streets,
     street,
 )
+from latent_atelier.demo.music import RATE, pieces
+from latent_atelier.demo.music import render as render_music
 from latent_atelier.demo.scenes import TYRE, Car, render
 from latent_atelier.demo.streets import render_street
 from latent_atelier.headless.cli import main
+from latent_atelier.headless.sounds import load_sound
 from latent_atelier.pipelines.editgan.vectors import load_vector
 from latent_atelier.pipelines.sheets import CAPTION, MARGIN
 from PIL import Image
@@ -212,3 +219,26 @@ def test_panorama_is_day_and_dusk_and_goes_round(outputs: dict[str, Path]) -> No
     steps = ((found - np.roll(found, 1, axis=1)) ** 2).mean(axis=(0, 2))
     assert steps[0] < 1.5 * np.sort(steps)[-20:].mean()  # across the edge as between other columns
     assert steps[0] < 3 * steps.mean()
+
+
+def test_extend_audio_stays_in_key_and_on_the_beat(outputs: dict[str, Path]) -> None:
+    """Judged by the notes of the piece that was cut, against other pieces at the same place, and noise."""
+    piece, given = shipped_piece(), shipped_music()
+    sound = load_sound(outputs["extend_audio"] / "extend_audio" / "extended_00001.flac")
+    assert (sound["sample_rate"], sound["waveform"].shape[:2]) == (RATE, (1, 1))
+    whole = sound["waveform"][0, 0].numpy()
+    new = whole[len(given):]
+    assert len(new) == 6 * RATE
+    assert np.abs(whole[:len(given)] - given).max() < 2 / 2**15
+    first = -MUSIC_GIVEN % (60 / piece.tempo)
+
+    def judged(heard: np.ndarray) -> tuple[float, float, float]:
+        return key_share(heard, piece), beat_strength(heard, piece.tempo, first), tonality(heard)
+
+    key, beat, tones = judged(new)
+    noise = judged(np.random.default_rng(0).normal(0, 0.1, len(new)).astype(np.float32))
+    others = np.mean([judged(render_music(other)) for other in pieces(6, 3, 6.0)], axis=0)
+    assert key > 0.9 > others[0] + 0.1
+    assert beat > 2 * max(others[1], noise[1])
+    assert tones > 2 * noise[2]
+    assert 0.5 < new.std() / given.std() < 1.6
