@@ -19,15 +19,16 @@ from .extended_sound import SoundPlan
 from .langevin_settings import CATEGORY
 from .prior_model import PlacedRegion, PriorModel, prior_model, scaled_mask
 from .sockets import DenoiserSocket, PriorSocket, RegionsSocket
-from .training import seed_input
 
 LARGEST_SIDE = 65536
 Source = ModelHandle | PriorModel
+SEED = "Decides the noise and where the crops lie; the second canvas of a batch is drawn from the next seed, and so on."
 
 
 def _inputs(*middle: io.Input) -> list[io.Input]:
     return [DenoiserSocket.Input("denoiser", tooltip="The prior: what the result should look like, crop by crop."),
-            PriorSocket.Input("prior", tooltip="How the prior works, from Prior Settings."), *middle, seed_input()]
+            PriorSocket.Input("prior", tooltip="How the prior works, from Prior Settings."), *middle,
+            host.node_input(io.Int, "seed", default=0, min=0, max=2**31 - 1, tooltip=SEED)]
 
 
 class LangevinPanorama(io.ComfyNode):
