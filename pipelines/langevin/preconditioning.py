@@ -165,17 +165,18 @@ PRECONDITIONINGS: dict[str, type[NetworkPrior]] = {kind.kind: kind for kind in (
 
 
 def build_prior(*, network: str, preconditioning: str, resolution: int, channels: int, sigma_data: float = 0.5,
-                classes: Sequence[str] = (), position_features: int = 0, sample_rate: int | None = None,
+                classes: Sequence[str] = (), position_features: int = 0, poses: bool = False,
+                sample_rate: int | None = None,
                 embedding: str = "positional", noise_multiplier: int = 1, encoder: str = "standard", decoder: str = "standard",
                 taps: Sequence[int] = (1, 1), **shape: Any) -> NetworkPrior:
     """An untrained denoiser. network: 'song' or 'adm'. preconditioning: a key of PRECONDITIONINGS. shape: the other fields of
-    `UNetShape`. classes, position_features: what its labels mean; without either, classes are called '0', '1', ..."""
+    `UNetShape`. classes, position_features, poses: what its labels mean; without any, classes are called '0', '1', ..."""
     kind = PRECONDITIONINGS[preconditioning]
     hyper = UNetShape(resolution, channels, channels * (2 if kind.doubled else 1), **shape)
     model = DhariwalUNet(hyper) if network == "adm" else SongUNet(
         hyper, embedding=embedding, noise_multiplier=noise_multiplier, encoder=encoder, decoder=decoder, taps=taps)
     prior = kind(model, sigma_data=sigma_data)
-    if classes or position_features:
-        prior.labels = Labels(tuple(classes), position_features)
+    if classes or position_features or poses:
+        prior.labels = Labels(tuple(classes), position_features, poses)
     prior.sample_rate = sample_rate
     return prior

@@ -40,7 +40,8 @@ STYLE_ENCODER = {"num_ws": 9, "w_dim": 7, "width": 16, "in_channels": 3, "body":
 DENOISER = {"network": "song", "preconditioning": "edm", "resolution": 16, "channels": 3, "labels": 0, "augment": 0, "width": 8,
             "multipliers": [1, 2], "embedding_multiplier": 4, "blocks": 1, "attention": [], "middle_attention": True, "dims": 2,
             "patch": 1, "embedding": "positional", "noise_multiplier": 1, "encoder": "standard", "decoder": "standard",
-            "taps": [1, 1], "sigma_data": 0.5, "classes": [], "position_features": 0, "sample_rate": None}
+            "taps": [1, 1], "sigma_data": 0.5, "classes": [], "position_features": 0, "poses": False,
+            "sample_rate": None}
 
 Case = tuple[str, Callable[..., nn.Module], dict[str, object]]
 CASES: list[Case] = [
