@@ -23,6 +23,8 @@ MAX_SAMPLE_RATE = 768_000
 MAX_CLASSES = 100_000
 OFFICIAL = {"EDMPrecond": "edm", "VPPrecond": "vp", "VEPrecond": "ve", "iDDPMPrecond": "iddpm"}
 """Names of the classes in official pickles."""
+STATED = tuple(kind for kind in PRECONDITIONINGS if kind not in ("iddpm", "lapped"))
+"""Preconditionings that leave no trace in the tensors."""
 
 
 def _text(hints: Hints, key: str, default: str, known: tuple[str, ...]) -> str:
@@ -67,6 +69,8 @@ def _read(layout: Layout, hints: Hints) -> Config:
     width = layout.size("model.map_layer0.weight", 1) if adm else layout.size(first, 0)
     channels = [layout.size(f"model.enc.{level(side)}_block0.conv0.weight", 0) for side in sides]
     patch = hints.integer("patch", 1, low=1, high=64)
+    transformed = "deviations" in layout
+    block = layout.size("deviations", 1) if transformed else 1
     labels = layout.size("model.map_label.weight", 1) if "model.map_label.weight" in layout else 0
     classes, features = _names(hints, "classes"), hints.integer("position_features", 0, low=0, high=1024)
     poses = hints.boolean("poses", False)
@@ -74,18 +78,19 @@ def _read(layout: Layout, hints: Hints) -> Config:
         raise MetadataError("it names both positions and poses, and a denoiser knows one of them")
     told = POSE_FEATURES if poses else features
     if (classes or told) and len(classes) + told != labels:
-        raise MetadataError(f"it names {len(classes)} classes and {told} features of the {'pose' if poses else 'position'}, its "
-                            f"labels are of {labels}")
+        raise MetadataError(f"it names {len(classes)} classes and {told} features of the {'pose' if poses else 'position'}, "
+                            f"its labels are of {labels}")
     second = level(sides[1]) if len(sides) > 1 else ""
     filtered = f"model.enc.{second}_down.conv0.resample_filter"
     return {
         "network": "adm" if adm else "song",
-        "preconditioning": ("iddpm" if "u" in layout
-                            else _text(hints, "preconditioning", "edm", tuple(k for k in PRECONDITIONINGS if k != "iddpm"))),
+        "preconditioning": ("iddpm" if "u" in layout else "lapped" if transformed
+                            else _text(hints, "preconditioning", "edm", STATED)),
         "dims": dims,
         "patch": patch,
-        "resolution": grid * patch,
-        "channels": _exact(layout.size(first, 1), patch**dims, "the channels of its first convolution"),
+        "block": block if transformed else 0,
+        "resolution": grid * patch * block,
+        "channels": _exact(layout.size(first, 1), patch**dims * block, "the channels of its first convolution"),
         "labels": labels,
         "augment": layout.size("model.map_augment.weight", 1) if "model.map_augment.weight" in layout else 0,
         "width": width,

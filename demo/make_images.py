@@ -5,9 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import torch
 from PIL import Image, ImageDraw
 
+from ..pipelines.sound_files import write_wav
 from .creatures import Pose, Species, render_creature, species
+from .music import RATE, Piece, Sound, compose
+from .music import render as render_music
 from .scenes import Car, render
 from .streets import Street, render_street, streets
 
@@ -17,6 +21,7 @@ WHEEL_RADIUS = 0.105
 STREET_SEED, STREET_SIZE, STREET_BOX = 77, (512, 320), (140, 40, SIZE)
 
 CREATURE_SEED, CREATURE_CLASS, CREATURE_SHOWN, DAY_SEED, DAY_STREETS = 8105, 4, 2, 8106, 1
+MUSIC_SEED, MUSIC_SECONDS, MUSIC_GIVEN = 8107, 12.0, 6.0
 SMALL = 64
 SUNSET = (512, 256)
 
@@ -37,6 +42,16 @@ def shipped_creatures() -> tuple[list[tuple[Species, Pose]], tuple[Species, Pose
 def shipped_streets() -> list[Street]:
     """The streets of street_day_1.png and so on."""
     return streets(DAY_STREETS, DAY_SEED)
+
+
+def shipped_piece() -> Piece:
+    """The piece whose beginning is music_1.wav."""
+    return compose(np.random.default_rng(MUSIC_SEED), MUSIC_SECONDS)
+
+
+def shipped_music() -> Sound:
+    """The sound of music_1.wav, float32 [T]: the first half of the piece."""
+    return render_music(shipped_piece())[:round(MUSIC_GIVEN * RATE)]
 
 
 def sunset_mask() -> Image.Image:
@@ -68,8 +83,9 @@ def street() -> Image.Image:
 
 
 def main() -> None:
-    """Write toy_car_1.png and so on, toy_street.png, the creatures, the streets by day, and a mask for panoramas."""
+    """Write toy_car_1.png and so on, toy_street.png, the creatures, the streets by day, a mask for panoramas, and music."""
     IMAGES.mkdir(exist_ok=True)
+    write_wav(IMAGES / "music_1.wav", torch.from_numpy(shipped_music())[None], RATE)
     street().save(IMAGES / "toy_street.png", optimize=True)
     shown, (kind, pose) = shipped_creatures()
     for number, creature in enumerate(shown, start=1):

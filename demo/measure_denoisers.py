@@ -29,9 +29,9 @@ from ..pipelines.langevin.training import draw
 from ..pipelines.training.data import seeded
 from ..pipelines.training.log import grid, save_picture
 from .landscapes import MOODS, landscapes
-from .music import pieces, render
+from .music import pieces
 from .train_landscapes import CROP, FEATURES
-from .train_music import CROP as SAMPLES
+from .train_music import crops_of
 
 WEIGHTS = Path(__file__).parent / "weights" / "denoisers"
 LEVELS = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
@@ -48,7 +48,7 @@ def held_out_landscapes() -> PictureCrops:
 
 def held_out_music() -> SoundCrops:
     """Crops of pieces of another seed."""
-    return SoundCrops([torch.from_numpy(render(piece))[None] for piece in pieces(12, HELD_OUT)], SAMPLES)
+    return crops_of(pieces(12, HELD_OUT))
 
 
 def measure(network: EDMPrior, data: Crops, say: Callable[[str], object]) -> tuple[Tensor, Tensor]:

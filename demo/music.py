@@ -1,4 +1,4 @@
-"""Procedural music: chords, melody, bass and drums in a random key, tempo and sound, with the exact notes and beats.
+"""Procedural music: chords, melody, bass and drums in a random key and sound, with the exact notes and beats.
 
 A piece is a list of notes and of beat times; `render` turns it into sound. Mono, 8 kHz unless asked otherwise.
 """
@@ -16,10 +16,16 @@ RATE = 8000
 SCALES = ((0, 2, 4, 5, 7, 9, 11), (0, 2, 3, 5, 7, 8, 10))
 """Major and minor, in semitones."""
 PROGRESSIONS = ((0, 4, 5, 3), (0, 5, 3, 4), (5, 3, 0, 4), (0, 3, 0, 4), (0, 2, 3, 4))
-"""Chords of four bars, as degrees of the scale."""
+"""Chords of two beats each, as degrees of the scale."""
+NAMES = ("C", "C sharp", "D", "D sharp", "E", "F", "F sharp", "G", "G sharp", "A", "A sharp", "B")
+KEYS = tuple(f"{name} {mode}" for name in NAMES for mode in ("major", "minor"))
+BEAT = 4096 / RATE
+"""Seconds from beat to beat: a whole number of the blocks that the demo denoiser works on, 117.2 beats per minute."""
 VOICES = ("pluck", "organ", "bell", "reed")
+LEADS, BACKS = ("pluck", "bell"), ("organ", "reed")
 PARTIALS = {"pluck": (1.0, 0.55, 0.35, 0.2, 0.12, 0.07), "organ": (1.0, 0.0, 0.45, 0.0, 0.25, 0.0, 0.12),
             "bell": (1.0, 0.25, 0.0, 0.5, 0.0, 0.15), "reed": (1.0, 0.75, 0.5, 0.4, 0.25, 0.18, 0.1)}
+GAIN = 0.55
 DECAY = {"pluck": 0.32, "organ": 6.0, "bell": 0.55, "reed": 3.0}
 """Seconds in which a note falls to 1/e."""
 
@@ -46,42 +52,45 @@ class Piece:
     beats: tuple[float, ...]
     seconds: float
 
+    @property
+    def key_index(self) -> int:
+        """Which of KEYS."""
+        return 2 * self.key + self.minor
+
 
 def compose(rng: np.random.Generator, seconds: float) -> Piece:
-    """A piece of that length."""
-    tempo = float(rng.choice((90, 100, 112, 120, 132)))
+    """A piece of that length. Bass, chords and melody keep to octaves of their own: below middle C, from it, and above."""
     key, minor = int(rng.integers(12)), bool(rng.integers(2))
     scale = SCALES[minor]
     progression = PROGRESSIONS[int(rng.integers(len(PROGRESSIONS)))]
-    lead, back = (VOICES[int(rng.integers(len(VOICES)))] for _ in range(2))
-    beat = 60 / tempo
+    lead, back = LEADS[int(rng.integers(len(LEADS)))], BACKS[int(rng.integers(len(BACKS)))]
+    beat = BEAT
     count = int(seconds / beat) + 1
     notes: list[Note] = []
     step = int(rng.integers(7))
 
-    def pitch(degree: int, octave: int) -> int:
-        return 12 * (octave + degree // 7) + key + scale[degree % 7]
+    def pitch(degree: int, lowest: int) -> int:
+        return lowest + (key + scale[degree % 7]) % 12 + 12 * (degree // 7)
 
     for i in range(count):
-        now, chord = i * beat, progression[(i // 4) % 4]
-        if i % 4 == 0:
-            notes += [Note(now, 3.8 * beat, pitch(chord + j, 4), 0.16, back) for j in (0, 2, 4)]
+        now, chord = i * beat, progression[(i // 2) % 4]
         if i % 2 == 0:
-            notes.append(Note(now, 1.8 * beat, pitch(chord, 3), 0.42, "pluck"))
-        notes.append(Note(now, 0.2, 0, 0.7 if i % 2 == 0 else 0.35, "kick"))
+            notes += [Note(now, 1.85 * beat, pitch((chord + j) % 7, 60), 0.2, back) for j in (0, 2, 4)]
+        notes.append(Note(now, 0.85 * beat, pitch(chord, 48), 0.45, "pluck"))
+        notes.append(Note(now, 0.2, 0, 0.7 if i % 2 == 0 else 0.45, "kick"))
         notes.append(Note(now + beat / 2, 0.08, 0, 0.16, "hat"))
         at = 0.0
         while at < 1:
             length = float(rng.choice((0.5, 0.5, 1.0)))
             length = min(length, 1 - at)
-            step = int(np.clip(step + rng.integers(-2, 3), 0, 11))
+            step = int(np.clip(step + rng.integers(-2, 3), 0, 6))
             if rng.uniform() < 0.4:  # the melody comes home to the chord
-                step = min((chord + 7 * k + j for k in (0, 1) for j in (0, 2, 4)), key=lambda s: abs(s - step))
+                step = min(((chord + j) % 7 for j in (0, 2, 4)), key=lambda s: abs(s - step))
             if rng.uniform() < 0.85:
-                notes.append(Note(now + at * beat, 0.9 * length * beat, pitch(step, 5), 0.34, lead))
+                notes.append(Note(now + at * beat, 0.9 * length * beat, pitch(step, 72), 0.34, lead))
             at += length
     kept = tuple(note for note in notes if note.start < seconds)
-    return Piece(tempo, key, minor, kept, tuple(i * beat for i in range(count) if i * beat < seconds), seconds)
+    return Piece(60 / beat, key, minor, kept, tuple(i * beat for i in range(count) if i * beat < seconds), seconds)
 
 
 def render(piece: Piece, *, rate: int = RATE) -> Sound:
@@ -92,7 +101,7 @@ def render(piece: Piece, *, rate: int = RATE) -> Sound:
         sound = _drum(note, rate) if note.voice in ("kick", "hat") else _tone(note, rate)
         sound = sound[:len(out) - start]
         out[start:start + len(sound)] += np.float32(note.level) * sound
-    return np.tanh(np.float32(0.8) * out).astype(np.float32)
+    return np.clip(np.float32(GAIN) * out, -1, 1)
 
 
 def _tone(note: Note, rate: int) -> Sound:
@@ -113,7 +122,7 @@ def _drum(note: Note, rate: int) -> Sound:
     if note.voice == "kick":
         phase = 2 * np.pi * (52 * time + 3.4 * (1 - np.exp(-time / 0.03)))
         return (np.sin(phase) * np.exp(-time / 0.06)).astype(np.float32)
-    noise = np.random.default_rng(round(note.start * 1000)).standard_normal(len(time))
+    noise = np.random.default_rng(0).standard_normal(len(time))  # of every hat the same, as of a machine
     return (np.diff(noise, prepend=0) * np.exp(-time / 0.018) * 0.5).astype(np.float32)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import colorsys
 from collections.abc import Callable
+from itertools import pairwise
 
 import numpy as np
 
@@ -83,7 +84,7 @@ def car(rng: Draw) -> Body:
     posts = [0.0, rng.uniform(0.42, 0.55), 1.0] if form in ("saloon", "estate") else [0.0, 1.0]
     if form == "van":
         posts = [0.0, 0.33, 0.64, 1.0] if _chance(rng, 0.5) else [0.64, 1.0]
-    for a, b in zip(posts[:-1], posts[1:], strict=True):
+    for a, b in pairwise(posts):
         def cut(o: tuple[float, float, float, float], a: float = a, b: float = b) -> tuple[float, float, float, float]:
             f, g = o[2] + 0.045, o[3] - 0.045
             return (o[0], o[1], f + (g - f) * a + 0.015, f + (g - f) * b - 0.015)
@@ -213,8 +214,8 @@ def _openings(rng: Draw, half_x: float, half_z: float, tall: float, floors: int,
               block((place, 0.03, half_z + 0.09), (wide + 0.06, 0.03, 0.09), (0.68, 0.67, 0.65))]
     if _chance(rng, 0.35):
         tone = paint(rng, (0.4, 0.8), (0.55, 0.9))
-        parts += [profile([(half_z, high + 0.07), (half_z + 0.24, high + 0.03), (half_z + 0.24, high + 0.06), (half_z, high + 0.14)],
-                          wide + 0.11, tone, centre=place)]
+        parts += [profile([(half_z, high + 0.07), (half_z + 0.24, high + 0.03), (half_z + 0.24, high + 0.06),
+                           (half_z, high + 0.14)], wide + 0.11, tone, centre=place)]
         parts += [block((place + side * (wide + 0.08), (high + 0.04) / 2, half_z + 0.21), (0.02, (high + 0.04) / 2, 0.02), trim)
                   for side in (-1, 1)]
     tall_window, wide_window = rng.uniform(0.11, 0.15), rng.uniform(0.085, 0.12)
@@ -241,7 +242,8 @@ def _openings(rng: Draw, half_x: float, half_z: float, tall: float, floors: int,
                           pasted(0, 0, (wide_window, tall_window), 0.018, pane),
                           pasted(0, 0, (0.009, tall_window), 0.022, trim), pasted(0, 0, (wide_window, 0.009), 0.022, trim)]
                 if shutters is not None and face == "front":
-                    parts += [pasted(s * (wide_window + 0.062), 0, (0.038, tall_window + 0.015), 0.02, shutters) for s in (-1, 1)]
+                    parts += [pasted(s * (wide_window + 0.062), 0, (0.038, tall_window + 0.015), 0.02, shutters)
+                              for s in (-1, 1)]
                 if box and face == "front":
                     parts += [pasted(0, -tall_window - 0.04, (wide_window + 0.02, 0.03), 0.05, (0.55, 0.36, 0.24)),
                               pasted(0, -tall_window + 0.005, (wide_window, 0.025), 0.042, (0.9, 0.3, 0.42))]
@@ -249,7 +251,7 @@ def _openings(rng: Draw, half_x: float, half_z: float, tall: float, floors: int,
 
 
 def tree(rng: Draw) -> Body:
-    """Fir, round tree, poplar or palm-like crown of balls; in front a door, a nest box or mushrooms at its foot."""
+    """Fir, round tree, poplar or crown of several balls; in front a door, a nest box or mushrooms at its foot."""
     form = ("fir", "round", "cloud", "poplar")[int(rng.integers(4))]
     bark = paint(rng, (0.35, 0.55), (0.38, 0.58), (0.05, 0.1))
     season = rng.uniform()

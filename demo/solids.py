@@ -1,7 +1,7 @@
 """Objects made of convex solids, with exact ground truth: every ray meets them in closed form.
 
-A solid is what lies below all of its planes and, where it has one, within its quadric. An object is their union. Colours belong to
-surfaces and do not depend on the view: light from above and in front, shadows, and less light in corners.
+A solid is what lies below all of its planes and, where it has one, within its quadric. An object is their union. Colours belong
+to surfaces and do not depend on the view: light from above and in front, shadows, and less light in corners.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ FAR = np.float32(1e9)
 
 @dataclass(frozen=True, eq=False)
 class Solid:
-    """planes float32 [P,4]: n.x <= d with unit n. quadric: centre [3] and matrix [3,3], (x-c)'M(x-c) <= 1, or None, with `round`
-    its smallest radius. box: corners [8,3] that hold it. shades: takes part in shadows and corners; what is painted on another
+    """planes float32 [P,4]: n.x <= d with unit n. quadric: centre [3] and matrix [3,3], (x-c)'M(x-c) <= 1, or None. round: its
+    smallest radius. box: corners [8,3] that hold it. shades: takes part in shadows and corners; what is painted on another
     solid does not."""
 
     planes: Array
@@ -58,8 +58,8 @@ class Solid:
         return found
 
     def crossed(self, origins: Array, directions: Array) -> tuple[Array, Array, npt.NDArray[np.int64]]:
-        """Of rays [N,3], origins or directions may be one for all [1,3]: where each enters and leaves, FAR and -FAR where it does
-        not, and the number of the plane that it enters through (P: the quadric)."""
+        """Of rays [N,3], origins or directions may be one for all [1,3]: where each enters and leaves, FAR and -FAR where it
+        does not, and the number of the plane that it enters through (P: the quadric)."""
         slope = self.planes[:, :3] @ directions.T
         room = self.planes[:, 3:] - self.planes[:, :3] @ origins.T
         with np.errstate(divide="ignore", invalid="ignore"):
@@ -284,8 +284,8 @@ def cylinder(centre: Vector, radius: float, half: float, colour: Colour, *, axis
     wide = np.full(3, radius)
     wide[axis] = half
     corners = np.array([[x, y, z] for x in (-1, 1) for y in (-1, 1) for z in (-1, 1)]) * wide + centre
-    return Solid(planes, corners.astype(np.float32), colour, (np.asarray(centre, np.float32), np.diag(inverse).astype(np.float32)),
-                 radius, shades)
+    quadric = np.asarray(centre, np.float32), np.diag(inverse).astype(np.float32)
+    return Solid(planes, corners.astype(np.float32), colour, quadric, radius, shades)
 
 
 def cone(low: float, high: float, bottom: float, top: float, colour: Colour, *, centre: tuple[float, float] = (0.0, 0.0),

@@ -6,10 +6,12 @@ import hashlib
 
 from torch import Tensor
 
-from ..pipelines.errors import AtelierError
 from ..runtime.host import input_files, input_path, io, preview_images, save_images
+from .core_audio import AUDIO
 from .core_transforms import TRANSFORMS
 from .core_values import VALUES
+from .core_video import VIDEO
+from .media import file_problem
 from .pictures import load_picture
 
 PICTURE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff"})
@@ -19,15 +21,6 @@ CHANNELS = ("alpha", "red", "green", "blue")
 def _picture_input() -> io.Input:
     names = [name for name in input_files() if name[name.rfind(".") :].lower() in PICTURE_SUFFIXES]
     return io.Combo.Input("image", options=names, upload=io.UploadType.image)
-
-
-def _problem(name: str) -> bool | str:
-    """True when the input file exists, else the sentence that says so."""
-    try:
-        path = input_path(name)
-        return True if path.is_file() else f"there is no picture {name!r} in the input folders."
-    except (AtelierError, OSError, ValueError) as error:  # the latter two: names that no file system knows
-        return str(error)
 
 
 def _digest(name: str) -> str:
@@ -49,7 +42,7 @@ class LoadImage(io.ComfyNode):
 
     @classmethod
     def validate_inputs(cls, image: str) -> bool | str:
-        return _problem(image)
+        return file_problem(image, "picture")
 
     @classmethod
     def fingerprint_inputs(cls, image: str) -> str:
@@ -75,7 +68,7 @@ class LoadImageMask(io.ComfyNode):
 
     @classmethod
     def validate_inputs(cls, image: str) -> bool | str:
-        return _problem(image)
+        return file_problem(image, "picture")
 
     @classmethod
     def fingerprint_inputs(cls, image: str, channel: str) -> str:
@@ -162,6 +155,8 @@ CORE_NODES: list[type[io.ComfyNode]] = [
     PreviewImage,
     MaskPreview,
     *TRANSFORMS,
+    *AUDIO,
+    *VIDEO,
     *VALUES,
 ]
 """Every node of the host that the embedded host has."""

@@ -76,9 +76,10 @@ def add_train_commands(commands: Any) -> None:
     denoiser.add_argument("--lr", type=float, default=0.001, help="rate of Adam (0.001)")
     denoiser.add_argument("--decay", type=int, default=5000, metavar="STEPS",
                           help="after so many the rate falls with the root of their number (5000; 0: never)")
-    denoiser.add_argument("--width", type=int, help="channels of the first layer (32, of sound 128)")
+    denoiser.add_argument("--width", type=int, help="channels of the first layer (32, of sound 256)")
     denoiser.add_argument("--blocks", type=int, help="residual blocks per level (1)")
-    denoiser.add_argument("--patch", type=int, help="side of what is worked on as one place (2, of sound 64)")
+    denoiser.add_argument("--patch", type=int, help="side of what is worked on as one place (2); of sound, samples of a block "
+                                                    "(256)")
     denoiser.add_argument("--classes", action="store_true", help="the folders in the folder of pictures are classes")
     denoiser.add_argument("--no-positions", action="store_true", help="do not tell how high in its picture a crop lies")
     denoiser.add_argument("--no-mirror", action="store_true", help="never show pictures mirrored")

@@ -9,6 +9,7 @@ from . import (
     edit_vectors,
     editgan,
     editing,
+    host_model,
     import_checkpoint,
     label_bridges,
     label_maps,
@@ -26,6 +27,6 @@ from . import (
 
 NODES: list[type[io.ComfyNode]] = [
     node for module in (models, import_checkpoint, editgan, editing, photographs, paint_label_map, label_maps, label_bridges,
-                        edit_vectors, translation, denoisers, langevin_settings, langevin, metrics, training,
+                        edit_vectors, translation, denoisers, langevin_settings, host_model, langevin, metrics, training,
                         train_translators, train_denoiser, datasets)
     for node in module.NODES]

@@ -2,62 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from ..pipelines.errors import InvalidInputError
-from ..pipelines.langevin.canvas import Canvas, Constraint, Known, framed
-from ..pipelines.langevin.denoiser import Denoiser
-from ..pipelines.langevin.noise import CanvasNoise
-from ..pipelines.langevin.presets import Drawn, Preset, draw_canvas
+from ..pipelines.langevin.canvas import Known
+from ..pipelines.langevin.presets import Preset
 from ..runtime import host
 from ..runtime.host import io
 from ..runtime.model_cache import ModelHandle
 from . import sockets
+from .canvases import drawn, painted, pictures_only, report
+from .extended_sound import SoundPlan
 from .langevin_settings import CATEGORY
-from .prior_model import PlacedRegion, PriorModel, prior_model, run_with_regions, scaled_mask
+from .prior_model import PlacedRegion, PriorModel, prior_model, scaled_mask
 from .sockets import DenoiserSocket, PriorSocket, RegionsSocket
 from .training import seed_input
 
 LARGEST_SIDE = 65536
-CROPS = 8
 Source = ModelHandle | PriorModel
-
-
-def drawn(model: PriorModel, preset: Preset, values: Tensor, *, wrap: Sequence[bool], seed: int,
-          regions: Sequence[PlacedRegion] = (), constraints: Sequence[Constraint] = ()) -> tuple[Tensor, Drawn]:
-    """Canvases [B,C,*size] filled, or refined, by the prior; canvas i is drawn from seed + i."""
-    frame = framed(tuple(values.shape[2:]), model.crop, preset.margin, wrap)
-    progress = host.Progress(preset.steps)
-
-    def body(denoiser: Denoiser) -> tuple[Tensor, Drawn]:
-        canvas = Canvas(values, frame, batch=CROPS, seed=seed, device=model.device, constraints=constraints)
-        done = draw_canvas(canvas, denoiser, preset, CanvasNoise([seed + i for i in range(len(values))]),
-                           on_step=progress.on_step)
-        return canvas.values, done
-
-    with host.autograd(), torch.no_grad():
-        return run_with_regions(model, regions, frame.size, body)
-
-
-def report(done: Drawn) -> str:
-    """What happened, in a few lines."""
-    last = done.sweeps[-1]
-    return (f"{len(done.sweeps)} sweeps, {done.calls} crops denoised\n"
-            f"noise level {done.sweeps[0].sigma:.3g} to {last.sigma:.3g}\n"
-            f"deviation of the inverted noise {last.noise:.3f} (1 is ideal), correlation of neighbours {last.whiteness:.3f} "
-            f"(0 is ideal)\nlast sweep changed {last.change:.4f} (root mean square)")
-
-
-def pictures_only(model: PriorModel) -> PriorModel:
-    """The model, if it draws pictures in colour."""
-    if model.axes != 2 or model.channels != 3:
-        raise InvalidInputError(f"The denoiser '{model.name}' works on {model.channels} channels along {model.axes} axes; this "
-                                f"node needs one of pictures in colour.")
-    return model
 
 
 def _inputs(*middle: io.Input) -> list[io.Input]:
@@ -94,18 +59,17 @@ class LangevinPanorama(io.ComfyNode):
                 seed: int,
                 regions: tuple[PlacedRegion, ...] = (), reference: Tensor | None = None,
                 reference_mask: Tensor | None = None) -> io.NodeOutput:
-        model = pictures_only(prior_model(denoiser))
-        constraints: list[Constraint] = []
+        model, known = pictures_only(prior_model(denoiser)), None
         if reference is not None:
-            known = sockets.image_for_features(reference)
-            if tuple(known.shape[2:]) != (height, width):
-                raise InvalidInputError(f"The reference has {known.shape[3]}x{known.shape[2]} pixels, the panorama {width}x"
+            given = sockets.image_for_features(reference)
+            if tuple(given.shape[2:]) != (height, width):
+                raise InvalidInputError(f"The reference has {given.shape[3]}x{given.shape[2]} pixels, the panorama {width}x"
                                         f"{height}; scale or pad it.")
             mask = torch.ones(1, height, width) if reference_mask is None else scaled_mask(reference_mask, (height, width))
-            constraints.append(Known(known[:1].clone(), mask))
-        found, done = drawn(model, prior, torch.zeros(count, 3, height, width), wrap=(wrap_y, wrap_x), seed=seed,
-                            regions=regions, constraints=constraints)
-        return io.NodeOutput(sockets.network_to_image(found), report(done))
+            known = given[:1].clone(), mask
+        found, done = painted(model, prior, torch.zeros(count, 3, height, width), wrap=(wrap_y, wrap_x), seed=seed,
+                              regions=regions, known=known)
+        return io.NodeOutput(sockets.network_to_image(found), report(done, model, prior))
 
 
 class LangevinRefine(io.ComfyNode):
@@ -132,10 +96,10 @@ class LangevinRefine(io.ComfyNode):
     def execute(cls, denoiser: Source, prior: Preset, image: Tensor, strength: float, wrap_x: bool, seed: int,
                 mask: Tensor | None = None, regions: tuple[PlacedRegion, ...] = ()) -> io.NodeOutput:
         model, values = pictures_only(prior_model(denoiser)), sockets.image_for_features(image).clone()
-        constraints = [] if mask is None else [Known(values, 1 - scaled_mask(mask, tuple(values.shape[2:])))]
-        found, done = drawn(model, refining(prior, strength), values, wrap=(False, wrap_x), seed=seed, regions=regions,
-                            constraints=constraints)
-        return io.NodeOutput(sockets.network_to_image(found), report(done))
+        known = None if mask is None else (values, 1 - scaled_mask(mask, tuple(values.shape[2:])))
+        found, done = painted(model, refining(prior, strength), values, wrap=(False, wrap_x), seed=seed, regions=regions,
+                              known=known)
+        return io.NodeOutput(sockets.network_to_image(found), report(done, model, prior))
 
 
 def refining(preset: Preset, strength: float) -> Preset:
@@ -171,11 +135,12 @@ class LangevinExtend(io.ComfyNode):
     def execute(cls, denoiser: Source, prior: Preset, image: Tensor, left: int, top: int, right: int, bottom: int, wrap_x: bool,
                 seed: int, regions: tuple[PlacedRegion, ...] = ()) -> io.NodeOutput:
         model, given = pictures_only(prior_model(denoiser)), sockets.image_for_features(image)
-        padded = torch.nn.functional.pad(given, (left, right, top, bottom))
+        padded = torch.nn.functional.pad(given, (left, right, top, bottom),
+                                         mode="constant" if model.pictures.scale == 1 else "replicate")
         mask = torch.nn.functional.pad(torch.ones(1, *given.shape[2:]), (left, right, top, bottom))
-        found, done = drawn(model, prior, padded, wrap=(False, wrap_x), seed=seed, regions=regions,
-                            constraints=[Known(padded, mask)])
-        return io.NodeOutput(sockets.network_to_image(found), (1 - mask).expand(len(image), -1, -1).clone(), report(done))
+        found, done = painted(model, prior, padded, wrap=(False, wrap_x), seed=seed, regions=regions, known=(padded, mask))
+        added = (1 - mask).expand(len(image), -1, -1).clone()
+        return io.NodeOutput(sockets.network_to_image(found), added, report(done, model, prior))
 
 
 class LangevinAudio(io.ComfyNode):
@@ -189,14 +154,18 @@ class LangevinAudio(io.ComfyNode):
                         "was "
                         "given stays as it is.",
             search_aliases=["extend audio", "loop", "outpaint"],
-            inputs=[*_inputs(io.Audio.Input("audio", tooltip="A sound at the denoiser's sample rate."),
+            inputs=[*_inputs(io.Audio.Input("audio", tooltip="A sound of any sample rate. What is new is drawn at the "
+                                                             "denoiser's own rate, and in mono where the denoiser is; what was "
+                                                             "given comes out sample by sample as it went in."),
                            host.node_input(io.Combo, "mode", options=["after", "before", "loop", "join"], default="after",
                                            tooltip="Where the new part lies: behind the sound, before it, between its end and "
                                                    "its beginning, or between it and the second sound."),
                            host.node_input(io.Float, "seconds", default=4.0, min=0.01, max=3600.0, step=0.1,
                                            tooltip="Length of the new part.")),
-                io.Audio.Input("second", optional=True, tooltip="The sound to join to.")],
-            outputs=[io.Audio.Output("audio", tooltip="The whole sound."),
+                io.Audio.Input("second", optional=True, tooltip="The sound to join to; it is brought to the sample rate and "
+                                                                "the channels of the first.")],
+            outputs=[io.Audio.Output("audio", tooltip="The whole sound, at the sample rate and with the channels of the sound "
+                                                      "given."),
                      io.String.Output("report", tooltip="Sweeps, calls and diagnostics.")])
 
     @classmethod
@@ -205,32 +174,14 @@ class LangevinAudio(io.ComfyNode):
         model = prior_model(denoiser)
         if model.axes != 1:
             raise InvalidInputError(f"The denoiser '{model.name}' works along {model.axes} axes; this node needs one of sound.")
-        wave, rate = _channels(audio["waveform"], model.channels), int(audio["sample_rate"])
-        added = round(seconds * rate)
-        if mode == "join":
-            if second is None or int(second["sample_rate"]) != rate:
-                raise InvalidInputError("Joining needs a second sound of the same sample rate; connect one or resample it.")
-            behind = _channels(second["waveform"], model.channels)
-            whole = torch.cat([wave, wave.new_zeros(*wave.shape[:2], added), behind.expand(len(wave), -1, -1)], dim=2)
-            start = wave.shape[2]
-        else:
-            start = 0 if mode == "before" else wave.shape[2]
-            whole = torch.nn.functional.pad(wave, (added, 0) if mode == "before" else (0, added))
-        if whole.shape[2] < model.crop[0]:
-            raise InvalidInputError(f"The whole sound has {whole.shape[2]} samples; this denoiser needs at least "
-                                    f"{model.crop[0]}, {model.crop[0] / rate:.2f} seconds.")
-        mask = torch.ones(1, whole.shape[2])
-        mask[:, start:start + added] = 0
-        found, done = drawn(model, prior, whole, wrap=(mode == "loop",), seed=seed, constraints=[Known(whole, mask)])
-        return io.NodeOutput({"waveform": found.clamp(-1, 1).cpu(), "sample_rate": rate}, report(done))
-
-
-def _channels(waveform: Tensor, channels: int) -> Tensor:
-    """waveform [B,C,T] with the denoiser's number of channels: repeated, or averaged."""
-    waveform = waveform.float().clone()
-    if waveform.shape[1] == channels:
-        return waveform
-    return waveform.mean(dim=1, keepdim=True).expand(-1, channels, -1).clone()
+        plan = SoundPlan.of(audio, second if mode == "join" else None, mode, seconds)
+        rate = model.sample_rate or plan.rate
+        wave, mask = plan.at(rate, model.channels)
+        if wave.shape[2] < model.crop[0]:
+            raise InvalidInputError(f"The whole sound lasts {wave.shape[2] / rate:.2f} seconds; this denoiser needs at least "
+                                    f"{model.crop[0] / rate:.2f}. Draw more, or give more.")
+        found, done = drawn(model, prior, wave, wrap=(mode == "loop",), seed=seed, constraints=[Known(wave, mask)])
+        return io.NodeOutput(plan.filled(found.clamp(-1, 1).cpu(), rate), report(done))
 
 
 class LangevinVideo(io.ComfyNode):

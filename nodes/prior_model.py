@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from ..pipelines.errors import InvalidInputError
+from ..pipelines.langevin.codec import Codec, Pixels
 from ..pipelines.langevin.denoiser import Denoiser, Guided, NetworkDenoiser, Region, Regions
 from ..pipelines.langevin.preconditioning import NetworkPrior
+from ..runtime.comfy_denoiser import HostPrior
 from ..runtime.model_cache import ModelHandle
 
 Body = Callable[[Denoiser], Any]
@@ -20,7 +22,9 @@ Body = Callable[[Denoiser], Any]
 @dataclass(frozen=True, eq=False)
 class PriorModel:
     """channels: of its data. crop: what it sees at once, per axis. multiple: sides of any crop are multiples of it. device:
-    where it works. run: gives a body the denoiser, inside whatever its network needs, and returns what the body returns."""
+    where it works. run: gives a body the denoiser, inside whatever its network needs, and returns what the body returns.
+    sample_rate: of sound, None where it is not known. codec: from pictures to its data; None for data that are no pictures, or
+    pictures as they are. host: what it is made of when it is the host's MODEL, whose crops are smaller on a smaller canvas."""
 
     name: str
     channels: int
@@ -29,6 +33,21 @@ class PriorModel:
     device: torch.device
     run: Callable[[Body], Any]
     patcher: Any = None
+    sample_rate: int | None = None
+    codec: Codec | None = None
+    host: HostPrior | None = None
+
+    @property
+    def pictures(self) -> Codec:
+        """Its codec of pictures."""
+        return Pixels(self.channels) if self.codec is None else self.codec
+
+    def crop_on(self, size: Sequence[int]) -> tuple[int, ...]:
+        """Its crops of a canvas of that size."""
+        if self.host is None:
+            return self.crop
+        unit = self.multiple
+        return tuple(max(unit, min(c, n) // unit * unit) for c, n in zip(self.crop, size, strict=True))
 
     @property
     def axes(self) -> int:
@@ -66,7 +85,7 @@ def prior_model(value: ModelHandle | PriorModel, *, class_name: str = "", guidan
         return body(found)
 
     return PriorModel(value.name, shape.channels, (shape.resolution,) * shape.dims, shape.multiple, value.device, run,
-                      value.patcher)
+                      value.patcher, shape.sample_rate)
 
 
 def _network(handle: ModelHandle) -> NetworkPrior:
@@ -78,25 +97,29 @@ def _network(handle: ModelHandle) -> NetworkPrior:
     return network
 
 
-def run_with_regions(model: PriorModel, regions: Sequence[PlacedRegion], size: Sequence[int], body: Body) -> Any:
-    """body(denoiser) with every region's denoiser in its place; masks are scaled to the canvas."""
-    placed: list[Region] = []
-
-    def nested(background: Denoiser, rest: Sequence[PlacedRegion]) -> Any:
-        if not rest:
-            return body(Regions(background, placed) if placed else background)
-        first = rest[0]
-        if first.model.channels != model.channels or first.model.axes != model.axes:
-            raise InvalidInputError(f"The region's denoiser '{first.model.name}' works on other data than '{model.name}'; give "
+def run_with_regions(model: PriorModel, regions: Sequence[PlacedRegion], size: Sequence[int], body: Body, *,
+                     gradients: bool = False) -> Any:
+    """body(denoiser) with every region's denoiser in its place; masks are scaled to the canvas. gradients: they will go through
+    the denoisers."""
+    for region in regions:
+        there = region.model
+        if (there.channels, there.axes, there.host is None) != (model.channels, model.axes, model.host is None):
+            raise InvalidInputError(f"The region's denoiser '{there.name}' works on other data than '{model.name}'; give "
                                     f"one of the same kind.")
 
-        def with_first(denoiser: Denoiser) -> Any:
-            placed.append(Region(denoiser, scaled_mask(first.mask, size)))
-            return nested(background, rest[1:])
+    def together(denoisers: Sequence[Denoiser]) -> Any:
+        placed = [Region(denoiser, scaled_mask(region.mask, size))
+                  for denoiser, region in zip(denoisers[1:], regions, strict=True)]
+        return body(Regions(denoisers[0], placed) if placed else denoisers[0])
 
-        return first.model.run(with_first)
+    if model.host is not None:
+        others = [region.model.host for region in regions if region.model.host is not None]
+        return replace(model.host, gradients=gradients, crop=model.crop_on(size)).run(together, others)
 
-    return model.run(lambda denoiser: nested(denoiser, regions))
+    def nested(found: Sequence[Denoiser], rest: Sequence[PlacedRegion]) -> Any:
+        return rest[0].model.run(lambda denoiser: nested([*found, denoiser], rest[1:])) if rest else together(found)
+
+    return model.run(lambda denoiser: nested([denoiser], regions))
 
 
 def scaled_mask(mask: Tensor, size: Sequence[int]) -> Tensor:

@@ -72,7 +72,7 @@ class TrainDenoiser(io.ComfyNode):
                     io.Boolean.Input("mirror", default=True, tooltip="Show half of the pictures mirrored."),
                     seed_input(),
                     host.node_input(io.Int, "width", default=32, min=8, max=512, step=8, advanced=True,
-                                    tooltip="Channels of the network's first layer; of sound, four times as many."),
+                                    tooltip="Channels of the network's first layer; of sound, eight times as many."),
                     host.node_input(io.Int, "crop_samples", default=8192, min=256, max=1_048_576, step=256, advanced=True,
                                     tooltip="Length of the crops of sound, in samples."),
                     host.node_input(io.Combo, "precision", options=["float32", "bfloat16"], default="float32", advanced=True,
@@ -98,7 +98,7 @@ class TrainDenoiser(io.ComfyNode):
             data = training_crops(folder, image, audio, crop=crop, crop_samples=crop_samples, classes=classes,
                                   positions=positions, mirror=mirror)
             recipe = DenoiserRecipe.preset(
-                data, width=width * (4 if data.dims == 1 else 1), batch=batch, steps=steps, seed=seed,
+                data, width=width * (8 if data.dims == 1 else 1), batch=batch, steps=steps, seed=seed,
                 settings=DenoiserSettings(lr=learning_rate, precision=precision))
             trainer = train_denoiser(data, recipe, place, device=host.compute_device(), on_step=host.Progress(steps).on_step)
             if audio is not None:

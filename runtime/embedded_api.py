@@ -9,6 +9,7 @@ from .embedded_types import (
     Boolean,
     Combo,
     ComfyTypeIO,
+    Conditioning,
     ControlAfterGenerate,
     Custom,
     Float,
@@ -18,15 +19,19 @@ from .embedded_types import (
     Int,
     Latent,
     Mask,
+    Model,
     MultiType,
     NumberDisplay,
     Output,
+    Sampler,
     String,
     UploadType,
+    Vae,
+    Video,
     WidgetInput,
 )
 
-__all__ = ["AnyType", "Audio", "Boolean", "Combo", "ComfyExtension", "ComfyNode", "ComfyTypeIO", "ControlAfterGenerate",
-           "Custom", "Float", "FolderType", "Hidden", "HiddenHolder", "Image", "Input", "Int", "Latent", "Mask",
-           "MultiType", "NodeInfoV1", "NodeOutput", "NumberDisplay", "Output", "Schema", "String", "UploadType",
-           "WidgetInput"]
+__all__ = ["AnyType", "Audio", "Boolean", "Combo", "ComfyExtension", "ComfyNode", "ComfyTypeIO", "Conditioning",
+           "ControlAfterGenerate", "Custom", "Float", "FolderType", "Hidden", "HiddenHolder", "Image", "Input", "Int",
+           "Latent", "Mask", "Model", "MultiType", "NodeInfoV1", "NodeOutput", "NumberDisplay", "Output", "Sampler",
+           "Schema", "String", "UploadType", "Vae", "Video", "WidgetInput"]

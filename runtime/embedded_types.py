@@ -271,10 +271,40 @@ class Audio(ComfyTypeIO):
     io_type = "AUDIO"
 
 
+class Video(ComfyTypeIO):
+    """VIDEO: a film, see `headless.films.Film`."""
+
+    io_type = "VIDEO"
+
+
 class Latent(ComfyTypeIO):
     """LATENT: {samples, ...}."""
 
     io_type = "LATENT"
+
+
+class Model(ComfyTypeIO):
+    """MODEL: a diffusion model of the host."""
+
+    io_type = "MODEL"
+
+
+class Conditioning(ComfyTypeIO):
+    """CONDITIONING: prompts, for such a model."""
+
+    io_type = "CONDITIONING"
+
+
+class Vae(ComfyTypeIO):
+    """VAE: an autoencoder of the host."""
+
+    io_type = "VAE"
+
+
+class Sampler(ComfyTypeIO):
+    """SAMPLER: what goes down the noise levels, for the host's sampling nodes."""
+
+    io_type = "SAMPLER"
 
 
 class AnyType(ComfyTypeIO):

@@ -51,8 +51,10 @@ class Frame:
 
 
 def framed(size: Sequence[int], crop: Sequence[int], margin: float | Sequence[int], wrap: Sequence[bool]) -> Frame:
-    """A frame whose margin may be a share of the crop. Along an axis that is as long as the crop there is no margin."""
-    margins = [round(margin * c) for c in crop] if isinstance(margin, float | int) else list(margin)
+    """A frame whose margin may be a share of the crop, rounded up: windows of a few frames of film keep one. Along an axis that
+    is as long as the crop there is no margin."""
+    margins = ([min(math.ceil(margin * c - 1e-9), (c - 1) // 2) for c in crop] if isinstance(margin, float | int)
+               else list(margin))
     margins = [0 if s == c and not w else m for s, c, m, w in zip(size, crop, margins, wrap, strict=True)]
     return Frame(tuple(size), tuple(crop), tuple(margins), tuple(wrap))
 
@@ -104,6 +106,13 @@ class Crops:
         """A field [C,*size] that all canvases share -> crops [N,C,*crop]."""
         cut = torch.stack([self._cut(field[None], starts)[0] for starts in self.starts])
         return cut.repeat_interleave(self.canvases, dim=0)
+
+    def magnified(self, scale: int) -> Crops:
+        """The same crops of a canvas that is `scale` times as fine."""
+        frame = Frame(*(tuple(n * scale for n in sizes) for sizes in (self.frame.size, self.frame.crop, self.frame.margin)),
+                      wrap=self.frame.wrap)
+        return Crops(frame, tuple(tuple(start * scale for start in starts) for starts in self.starts),
+                     tuple(tuple(slice(k.start * scale, k.stop * scale) for k in kept) for kept in self.kept), self.canvases)
 
     def scatter(self, crops: Tensor, out: Tensor) -> None:
         """Write the kept parts of crops [N,C,*crop] into out [canvases,C,*size]."""

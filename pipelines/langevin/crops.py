@@ -166,12 +166,15 @@ class PictureCrops:
 
 
 class SoundCrops:
-    """Stretches of sounds, drawn in proportion to their lengths. sounds: float [C,T] in -1..1, all of the same channels."""
+    """Stretches of sounds, drawn in proportion to their lengths. sounds: float [C,T] in -1..1, all of the same channels.
+    classes: of the sounds, indices into the labels'."""
 
     dims = 1
 
-    def __init__(self, sounds: Sequence[Tensor], size: int, *, labels: Labels | None = None) -> None:
+    def __init__(self, sounds: Sequence[Tensor], size: int, *, classes: Sequence[int] | None = None,
+                 labels: Labels | None = None) -> None:
         self.sounds, self.size, self.labels = [sound.float().cpu() for sound in sounds], size, labels or Labels()
+        self.classes = classes
         if not self.sounds or len({sound.shape[0] for sound in self.sounds}) != 1:
             raise InvalidInputError("The sounds of a training all have the same channels; give mono or stereo, not both.")
         short = min(sound.shape[1] for sound in self.sounds)
@@ -183,7 +186,7 @@ class SoundCrops:
 
     @property
     def digest(self) -> str:
-        digest = hashlib.sha256(f"{self.size} {self.labels}".encode())
+        digest = hashlib.sha256(f"{self.size} {self.classes} {self.labels}".encode())
         for sound in self.sounds:
             digest.update(sound.contiguous().numpy().data)
         return digest.hexdigest()[:16]
@@ -199,7 +202,8 @@ class SoundCrops:
             start = min(start, sound.shape[1] - self.size)
             crops.append(sound[:, start:start + self.size])
             positions.append((start + self.size / 2) / sound.shape[1])
-        return torch.stack(crops), torch.full((count,), -1), torch.tensor(positions)
+        classes = [-1 if self.classes is None else self.classes[index] for index in integers(chosen)]
+        return torch.stack(crops), torch.tensor(classes), torch.tensor(positions)
 
 
 def integers(values: Tensor) -> list[int]:

@@ -6,6 +6,7 @@ network was trained in.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
@@ -134,3 +135,20 @@ class Regions:
                 mixed += weight * denoiser(x, sigma, view)
                 total += weight
         return mixed / total
+
+
+@runtime_checkable
+class Bounded(Protocol):
+    """A denoiser that knows the levels of noise from sigma_min to sigma_max."""
+
+    sigma_min: float
+    sigma_max: float
+
+
+def levels_known(denoiser: Denoiser) -> tuple[float, float]:
+    """The lowest and the highest level that a denoiser should be asked for; of regions, what their background knows."""
+    if isinstance(denoiser, Regions):
+        denoiser = denoiser.background
+    if isinstance(denoiser, Bounded):
+        return denoiser.sigma_min, denoiser.sigma_max
+    return 0.0, math.inf

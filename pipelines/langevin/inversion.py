@@ -56,6 +56,11 @@ class Inversion:
         return self.rate or RATES[self.kind]
 
     @property
+    def gradients(self) -> bool:
+        """Whether gradients go through the denoiser."""
+        return self.kind in ("backprop", "descent")
+
+    @property
     def calls(self) -> int:
         """Forward passes of the denoiser per inversion, a backward pass counted as two."""
         return {"naive": 0, "heun": 2, "backprop": 3, "descent": 3}.get(self.kind, 1) * self.count

@@ -3,10 +3,12 @@ no seam is ever in the same place. A cheap start that Algorithm 1 then refines."
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from itertools import pairwise
 
 import torch
+from torch import Tensor
 
 from ..steps import OnStep, StepInfo, ignore
 from .canvas import Canvas
@@ -18,22 +20,26 @@ FIRST_DRAW = 2**40
 """Draws of noise from here on belong to the start, those below to Algorithm 1."""
 
 
-def tile_sigmas(steps: int, sigma_data: float, *, sigma_max: float = 40.0, sigma_min: float = 0.02) -> list[float]:
-    """Falling noise levels of a reverse diffusion, the last one 0. The bounds are in units of sigma_data."""
-    return [*levels(sigma_min * sigma_data, sigma_max * sigma_data, steps - 1)[::-1], 0.0]
+def tile_sigmas(steps: int, sigma_data: float, *, sigma_max: float = 40.0, sigma_min: float = 0.02,
+                bounds: tuple[float, float] = (0.0, math.inf)) -> list[float]:
+    """Falling noise levels of a reverse diffusion, the last one 0. sigma_max, sigma_min: in units of sigma_data. bounds: the
+    lowest and the highest level there is."""
+    low, high = max(sigma_min * sigma_data, bounds[0]), min(sigma_max * sigma_data, bounds[1])
+    return [*levels(low, high, steps - 1)[::-1], 0.0]
 
 
 def shifted_tiles(canvas: Canvas, denoiser: Denoiser, sigmas: Sequence[float], noise: NoiseSource, *,
-                  on_step: OnStep = ignore) -> None:
+                  noisy: Tensor | None = None, on_step: OnStep = ignore) -> None:
     """Fill the canvas by Euler's method for the probability-flow ODE, one partition of the canvas per step.
 
-    The canvas's constraints hold in the denoised pictures of every step. on_step is told after each; what it raises ends the
-    run.
+    noisy: canvases [B,C,*size] at the first level to begin with; pure noise by default. The canvas's constraints hold in the
+    denoised pictures of every step. on_step is told after each; what it raises ends the run.
     """
     with torch.no_grad():
-        for view in canvas.views(FIRST_DRAW):
-            canvas.update(view, sigmas[0] * noise(FIRST_DRAW, canvas.render(view), view))
-        noisy = canvas.take()
+        if noisy is None:
+            for view in canvas.views(FIRST_DRAW):
+                canvas.update(view, sigmas[0] * noise(FIRST_DRAW, canvas.render(view), view))
+            noisy = canvas.take()
         for index, (high, low) in enumerate(pairwise(sigmas)):
             for view in canvas.views(FIRST_DRAW + 1 + index):
                 canvas.update(view, denoiser(view.gather(noisy).to(canvas.device), high, view))

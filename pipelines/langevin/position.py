@@ -1,5 +1,5 @@
-"""What a trained denoiser is told: which class, and where along the first axis of the whole a crop lies, as smooth features, or
-from where an object is seen.
+"""What a trained denoiser is told: which class, and where along the first axis of the whole a crop lies, or from where an object
+is seen, as smooth features.
 
 A label is float [classes + features]: one place per class, 1 at the class (none: all 0), then the features of the position or of
 the pose (unknown: all 0).
@@ -44,8 +44,8 @@ POSE_FEATURES = 5
 
 
 def pose_features(poses: Tensor) -> Tensor:
-    """poses float [N,2], azimuth and elevation in degrees, NaN where unknown -> [N,5]: sine and cosine of the azimuth and of twice
-    it, sine of the elevation."""
+    """poses float [N,2], azimuth and elevation in degrees, NaN where unknown -> [N,5]: sine and cosine of the azimuth and of
+    twice it, sine of the elevation."""
     azimuth, elevation = torch.deg2rad(poses).unbind(1)
     found = torch.stack([azimuth.sin(), azimuth.cos(), (2 * azimuth).sin(), (2 * azimuth).cos(), elevation.sin()], dim=1)
     return torch.nan_to_num(found, nan=0.0)
@@ -61,8 +61,8 @@ def position_features(position: Tensor, count: int) -> Tensor:
 
 @dataclass(frozen=True)
 class Labels:
-    """What the labels of a network mean. classes: their names. features: of the position, 0 where it was trained without. poses:
-    whether positions are poses (`pose_features`)."""
+    """What the labels of a network mean. classes: their names. features: of the position, 0 where it was trained without.
+    poses: whether positions are poses (`pose_features`)."""
 
     classes: tuple[str, ...] = ()
     features: int = 0

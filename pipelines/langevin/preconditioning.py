@@ -11,7 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ..errors import InvalidInputError
 from .edm_network import DhariwalUNet, SongUNet, UNetShape
+from .lapped import lapped, unlapped
 from .position import Labels
 
 Network = SongUNet | DhariwalUNet
@@ -97,6 +99,52 @@ class EDMPrior(NetworkPrior):
         return self.sigma_data**2 / total.square(), sigma * self.sigma_data / total, 1 / total, sigma.log() / 4
 
 
+class LappedPrior(EDMPrior):
+    """Of sound, in the bins of a lapped transform: the preconditioning of EDM with a deviation of the data for each bin, which
+    by itself is Wiener's filter. The network works along the frames, with the bins as its channels.
+
+    deviations: float [C,block], of the data; sigma_data is their root mean square.
+    """
+
+    kind = "lapped"
+    deviations: Tensor
+
+    def __init__(self, model: Network, *, sigma_data: float = 0.5, channels: int = 1) -> None:
+        super().__init__(model, sigma_data=sigma_data)
+        if model.shape.dims != 1 or model.shape.patch != 1 or model.shape.inputs % channels:
+            raise InvalidInputError(f"A denoiser in the bins of a lapped transform works along 1 axis, without patches, on a "
+                                    f"multiple of the {channels} channels of the sound; got {model.shape.dims} axes, patches "
+                                    f"of {model.shape.patch} and {model.shape.inputs} channels.")
+        self.register_buffer("deviations", torch.full((channels, model.shape.inputs // channels), sigma_data))
+
+    @property
+    def block(self) -> int:
+        """Samples from one frame to the next, and bins of a frame."""
+        return self.deviations.shape[1]
+
+    @property
+    def channels(self) -> int:
+        return self.deviations.shape[0]
+
+    @property
+    def resolution(self) -> int:
+        return self.model.shape.resolution * self.block
+
+    @property
+    def multiple(self) -> int:
+        return self.model.shape.multiple * self.block
+
+    def forward(self, x: Tensor, sigma: Tensor, labels: Tensor | None = None, augment_labels: Tensor | None = None) -> Tensor:
+        bins = lapped(x.to(torch.float32), self.block)
+        sigma = sigma.to(torch.float32).reshape(-1).expand(len(x))
+        deviations, wide = self.deviations.reshape(1, -1, 1), sigma.reshape(-1, 1, 1)
+        total = deviations.square() + wide.square()
+        labels = None if not self.label_dim else x.new_zeros(len(x), self.label_dim) if labels is None else labels.float()
+        found = self.model(bins * total.rsqrt(), sigma.log() / 4, labels, augment_labels)
+        clean = deviations.square() / total * bins + wide * deviations * total.rsqrt() * found.to(torch.float32)
+        return unlapped(clean, self.block)
+
+
 class VPPrior(NetworkPrior):
     """Variance preserving (Song et al. 2021): a linear schedule beta_min + beta_d t over t from 1e-5 to 1."""
 
@@ -161,21 +209,24 @@ def cosine_levels(timesteps: int) -> Tensor:
     return levels
 
 
-PRECONDITIONINGS: dict[str, type[NetworkPrior]] = {kind.kind: kind for kind in (EDMPrior, VPPrior, VEPrior, IDDPMPrior)}
+PRECONDITIONINGS: dict[str, type[NetworkPrior]] = {kind.kind: kind for kind in (EDMPrior, LappedPrior, VPPrior, VEPrior,
+                                                                              IDDPMPrior)}
 
 
 def build_prior(*, network: str, preconditioning: str, resolution: int, channels: int, sigma_data: float = 0.5,
-                classes: Sequence[str] = (), position_features: int = 0, poses: bool = False,
-                sample_rate: int | None = None,
-                embedding: str = "positional", noise_multiplier: int = 1, encoder: str = "standard", decoder: str = "standard",
-                taps: Sequence[int] = (1, 1), **shape: Any) -> NetworkPrior:
+                classes: Sequence[str] = (), position_features: int = 0, poses: bool = False, sample_rate: int | None = None,
+                block: int = 0, embedding: str = "positional", noise_multiplier: int = 1, encoder: str = "standard",
+                decoder: str = "standard", taps: Sequence[int] = (1, 1), **shape: Any) -> NetworkPrior:
     """An untrained denoiser. network: 'song' or 'adm'. preconditioning: a key of PRECONDITIONINGS. shape: the other fields of
-    `UNetShape`. classes, position_features, poses: what its labels mean; without any, classes are called '0', '1', ..."""
+    `UNetShape`. classes, position_features, poses: what its labels mean; without any, classes are called '0', '1', ... block:
+    of the lapped transform, with that preconditioning."""
     kind = PRECONDITIONINGS[preconditioning]
-    hyper = UNetShape(resolution, channels, channels * (2 if kind.doubled else 1), **shape)
+    bins = block if kind is LappedPrior else 1
+    hyper = UNetShape(resolution // bins, channels * bins, channels * bins * (2 if kind.doubled else 1), **shape)
     model = DhariwalUNet(hyper) if network == "adm" else SongUNet(
         hyper, embedding=embedding, noise_multiplier=noise_multiplier, encoder=encoder, decoder=decoder, taps=taps)
-    prior = kind(model, sigma_data=sigma_data)
+    prior = (LappedPrior(model, sigma_data=sigma_data, channels=channels) if kind is LappedPrior
+              else kind(model, sigma_data=sigma_data))
     if classes or position_features or poses:
         prior.labels = Labels(tuple(classes), position_features, poses)
     prior.sample_rate = sample_rate

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from ..errors import InvalidInputError
 from ..steps import OnStep, StepInfo, ignore
 from .canvas import Canvas
-from .denoiser import Denoiser
+from .denoiser import Denoiser, levels_known
 from .inversion import Inversion
 from .joint import shifted_tiles, tile_sigmas
 from .noise import NoiseSource
@@ -62,7 +62,8 @@ def draw_canvas(canvas: Canvas, denoiser: Denoiser, preset: Preset, noise: Noise
 
     calls = 0
     if preset.start:
-        shifted_tiles(canvas, denoiser, tile_sigmas(preset.start, denoiser.sigma_data), noise, on_step=told(0))
+        sigmas = tile_sigmas(preset.start, denoiser.sigma_data, bounds=levels_known(denoiser))
+        shifted_tiles(canvas, denoiser, sigmas, noise, on_step=told(0))
         calls = preset.start * len(canvas.frame.cells(0)) * len(canvas.values)
     sweeps = run_prior(canvas, denoiser, preset.prior, noise, aux=aux, on_step=told(preset.start))
     return Drawn(sweeps, calls + sum(sweep.calls for sweep in sweeps))

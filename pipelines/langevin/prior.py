@@ -20,7 +20,7 @@ from torch import Tensor
 
 from ..errors import InvalidInputError
 from ..steps import OnStep, StepInfo, ignore
-from .denoiser import Denoiser, Guided, View
+from .denoiser import Denoiser, Guided, View, levels_known
 from .inversion import Inversion, invert, levels
 from .noise import NoiseSource, mixed
 
@@ -70,9 +70,10 @@ class PriorSettings:
         one."""
         return self.inversion_at(level).calls + (2 if same and self.churn == "euler" else 3)
 
-    def sigmas(self, sigma_data: float, seed: int = 0) -> list[float]:
-        """The noise level of every sweep, in the units of the data."""
-        low, high, count = self.sigma_min * sigma_data, self.sigma_max * sigma_data, -(-self.sweeps // self.repeats)
+    def sigmas(self, sigma_data: float, seed: int = 0, *, bounds: tuple[float, float] = (0.0, math.inf)) -> list[float]:
+        """The noise level of every sweep, in the units of the data. bounds: lowest and highest level there is."""
+        low = min(max(self.sigma_min * sigma_data, bounds[0]), bounds[1])
+        high, count = max(low, min(self.sigma_max * sigma_data, bounds[1])), -(-self.sweeps // self.repeats)
         if self.schedule == "constant" or count == 1:
             found = [high] * count
         elif self.schedule == "edm":
@@ -186,7 +187,7 @@ def run_prior(representation: Representation, main: Denoiser, settings: PriorSet
     were made before, to go on with. on_step is told once per sweep; what it raises ends the run with every finished sweep
     in place.
     """
-    schedule = list(settings.sigmas(main.sigma_data) if sigmas is None else sigmas)
+    schedule = list(settings.sigmas(main.sigma_data, bounds=levels_known(main)) if sigmas is None else sigmas)
     aux = main if aux is None else aux
     sweeps: list[Sweep] = []
     for index, sigma in enumerate(schedule[first:], start=first):

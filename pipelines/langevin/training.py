@@ -20,9 +20,10 @@ from ..training.state import State
 from ..training.statements import Precision, average, computing
 from .crops import Crops, Drawn
 from .edm_network import SongUNet, UNetShape
+from .lapped import lapped
 from .losses import denoising_loss, edm_levels, edm_weight
 from .position import Labels
-from .preconditioning import EDMPrior, NetworkPrior
+from .preconditioning import EDMPrior, LappedPrior, NetworkPrior
 from .samplers import karras_levels, sample_heun
 from .spectrogram import spectrogram_picture
 
@@ -34,7 +35,8 @@ class DenoiserSettings:
     """noise_mean, noise_std: of ln(sigma / sigma_data), normal; EDM's own are -0.5 and 1.2. lr: of Adam, reached over `warm_up`
     steps; after `decay` steps it falls with the root of their number (0: never). ema_power: the average weighs step t with t to
     that power; 7 makes it a tenth of the training wide, however long that is (Karras et al. 2024). label_dropout: share of
-    samples whose class is withheld, for guidance; pose_dropout: whose pose is. clip: largest norm of the gradient. precision: of the convolutions."""
+    samples whose class is withheld, for guidance; pose_dropout: whose pose is. clip: largest norm of the gradient. precision:
+    of the convolutions."""
 
     noise_mean: float = -0.5
     noise_std: float = 1.2
@@ -102,14 +104,17 @@ class DenoiserTrainer:
 @dataclass(frozen=True)
 class DenoiserRecipe:
     """A denoiser from crops. width, multipliers, blocks: of the U-Net (`UNetShape`). patch: pixels or samples a side that are
-    worked on as one. attention: in its middle; without, crops of any size suit it. steps of `batch` crops. sigma_data:
-    deviation of the data, measured where not given. seed: of initial weights and data."""
+    worked on as one. lapped: of sound, they are the bins of a lapped transform (`preconditioning.LappedPrior`). attention: in
+    its middle; without, crops of any size suit it. embedding: width of the level's embedding, in units of `width`. steps of
+    `batch` crops. sigma_data: deviation of the data, measured where not given. seed: of initial weights and data."""
 
     width: int = 32
     multipliers: tuple[int, ...] = (1, 2, 3)
     blocks: int = 1
     patch: int = 2
+    lapped: bool = False
     attention: bool = False
+    embedding: int = 4
     batch: int = 16
     steps: int = 20_000
     sigma_data: float | None = None
@@ -126,15 +131,23 @@ class DenoiserRecipe:
 
     @classmethod
     def preset(cls, data: Crops, **options: Any) -> DenoiserRecipe:
-        """What suits pictures, or sound, whose tones need many channels and few places."""
-        sound: dict[str, Any] = {"width": 128, "multipliers": (1, 1, 2), "patch": 64} if data.dims == 1 else {}
+        """What suits pictures, or sound, whose tones need many channels and few places. Blocks of sound have up to 256 samples,
+        as many as the crops allow."""
+        if data.dims != 1:
+            return cls(**options)
+        block = next((n for n in (256, 128, 64, 32, 16, 8, 4) if data.size % (2 * n) == 0 and data.size >= 16 * n), 2)
+        sound: dict[str, Any] = {"width": 256, "multipliers": (1, 1), "embedding": 1, "patch": block, "lapped": True}
         return cls(**{**sound, **options})
 
     def shape(self, data: Crops) -> UNetShape:
         """Of the network for such data."""
-        return UNetShape(data.size, data.channels, data.channels, labels=data.labels.dim, width=self.width,
-                         multipliers=self.multipliers, blocks=self.blocks, attention=(), middle_attention=self.attention,
-                         dims=data.dims, patch=self.patch)
+        if self.lapped and (data.dims != 1 or data.size % self.patch):
+            raise InvalidInputError(f"The lapped transform is of sound, in crops of a multiple of {self.patch} samples; got "
+                                    f"{data.dims} axes and crops of {data.size}.")
+        bins, patch = (self.patch, 1) if self.lapped else (1, self.patch)
+        return UNetShape(data.size // bins, data.channels * bins, data.channels * bins, labels=data.labels.dim,
+                         width=self.width, multipliers=self.multipliers, embedding_multiplier=self.embedding,
+                         blocks=self.blocks, attention=(), middle_attention=self.attention, dims=data.dims, patch=patch)
 
     def identity(self) -> dict[str, Any]:
         """What must stay the same to go on; the length may grow."""
@@ -191,6 +204,13 @@ def measured_deviation(data: Crops, *, count: int = 512) -> float:
     return float(f"{deviation:.3g}")
 
 
+def measured_spectrum(data: Crops, block: int, *, count: int = 512) -> Tensor:
+    """Deviations of the bins of a lapped transform, float32 [C,block]; none is below a thousandth of their largest."""
+    crops = data.draw(count, seeded(0))[0]
+    found = lapped(crops, block).reshape(count, crops.shape[1], block, -1).square().mean(dim=(0, 3)).sqrt()
+    return found.clamp_min(1e-3 * float(found.max()))
+
+
 def stated(network: NetworkPrior) -> dict[str, Any]:
     """What the shapes of a trained network do not show, for its file."""
     labels = network.labels
@@ -204,7 +224,12 @@ def build_network(recipe: DenoiserRecipe, data: Crops) -> EDMPrior:
     deviation = recipe.sigma_data or measured_deviation(data)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.seed)
-        network = EDMPrior(SongUNet(recipe.shape(data)), sigma_data=deviation)
+        model = SongUNet(recipe.shape(data))
+    if recipe.lapped:
+        network: EDMPrior = LappedPrior(model, sigma_data=deviation, channels=data.channels)
+        network.deviations.copy_(measured_spectrum(data, recipe.patch))
+    else:
+        network = EDMPrior(model, sigma_data=deviation)
     network.labels = data.labels
     return network
 

@@ -64,7 +64,7 @@ def test_denoisers(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_wav(place / "a.wav", torch.randn(1, 2000).cumsum(1) / 40, 4000)
     assert cli.main([*common, "--out", "b", "--sound", "a.wav", "--crop", "512"]) == 0
     config = load_checkpoint("b/denoiser.safetensors").config
-    assert (config["dims"], config["sample_rate"], config["patch"]) == (1, 4000, 64)
+    assert (config["dims"], config["sample_rate"], config["block"]) == (1, 4000, 32)
     assert cli.main([*common, "--out", "a", "--pictures", "pictures/0.png", "--crop", "8", "--patch", "1"]) == 2
     assert "holds a training begun with" in capsys.readouterr().err
     assert cli.main([*common, "--out", "c", "--pictures", "pictures/0.png", "--crop", "32"]) == 2

@@ -1,4 +1,4 @@
-"""The real host on a free port, with the pack linked in.
+"""The real host on a free port, with the pack linked in, random models and nodes for tests of them.
 
 Set COMFYUI_PATH to a ComfyUI checkout, and COMFYUI_PYTHON to the interpreter that runs it (default: this one).
 """
@@ -22,7 +22,8 @@ from typing import Any
 
 import pytest
 
-PACK = Path(__file__).parents[2]
+HELPERS, PACK = Path(__file__).parent, Path(__file__).parents[2]
+UNET, VAE = "random_unet.safetensors", "random_vae.safetensors"
 START_SECONDS, RUN_SECONDS = 180, 300
 
 
@@ -32,6 +33,7 @@ class Host:
 
     url: str
     folder: Path
+    pid: int = 0
 
     def call(self, path: str, body: Any = None) -> Any:
         """GET, or POST when there is a body; HTTP errors come back as their JSON."""
@@ -81,15 +83,21 @@ def real_host(folder: Path) -> Iterator[Host]:
     for name in ("custom_nodes", "input", "output", "temp", "user", "models"):
         (folder / name).mkdir()
     (folder / "custom_nodes" / "latent-atelier").symlink_to(PACK, target_is_directory=True)
+    interpreter = os.environ.get("COMFYUI_PYTHON", sys.executable)
+    shutil.copy(HELPERS / "nodes_for_models.py", folder / "custom_nodes" / "nodes_for_models.py")
+    for kind in ("diffusion_models", "vae"):
+        (folder / "models" / kind).mkdir()
+    subprocess.run([interpreter, HELPERS / "random_models.py", folder / "models" / "diffusion_models" / UNET,
+                    folder / "models" / "vae" / VAE], cwd=comfy, check=True)
     for picture in (PACK / "demo" / "images").glob("*.png"):
         shutil.copy(picture, folder / "input")
     port = free_port()
-    command = [os.environ.get("COMFYUI_PYTHON", sys.executable), "main.py", "--cpu", "--listen", "127.0.0.1", "--port",
+    command = [interpreter, "main.py", "--cpu", "--listen", "127.0.0.1", "--port",
                str(port), "--base-directory", str(folder), "--database-url", f"sqlite:///{folder / 'comfyui.db'}",
                "--disable-auto-launch", "--disable-api-nodes", "--preview-method", "auto", "--log-stdout"]
     with (folder / "log").open("w") as log:
         process = subprocess.Popen(command, cwd=comfy, stdout=log, stderr=subprocess.STDOUT)
-        running = Host(f"http://127.0.0.1:{port}", folder)
+        running = Host(f"http://127.0.0.1:{port}", folder, process.pid)
         try:
             end = time.monotonic() + START_SECONDS
             while True:
