@@ -33,8 +33,9 @@ RECIPE = DenoiserRecipe(width=64, multipliers=(1, 2, 2), blocks=1, patch=4, atte
 
 
 class Views:
-    """Every object seen once. pictures uint8 [N,64,64,3]; view i shows class i modulo their number. poses float32 [N,2]: azimuth
-    and elevation in degrees. Mirrored at random, with the azimuth's sign, as the objects and their light have no side."""
+    """Every object seen once. pictures uint8 [N,64,64,3]; view i shows class i modulo their number. poses float32 [N,2]:
+    azimuth and elevation in degrees. Mirrored at random, with the azimuth's sign, as the objects and their light have no side.
+    """
 
     size, dims, channels, labels = SIZE, 2, 3, Labels(CLASSES, poses=True)
 

@@ -1,8 +1,8 @@
-"""What a trained denoiser is told: which class, and where along the first axis of the whole a crop lies, or from where an object
-is seen, as smooth features.
+"""What a trained denoiser is told: which class, and where along the first axis of the whole a crop lies, or from where an
+object is seen, as smooth features.
 
-A label is float [classes + features]: one place per class, 1 at the class (none: all 0), then the features of the position or of
-the pose (unknown: all 0).
+A label is float [classes + features]: one place per class, 1 at the class (none: all 0), then the features of the position or
+of the pose (unknown: all 0).
 """
 
 from __future__ import annotations
