@@ -11,6 +11,7 @@ from typing import cast
 
 from torch import nn
 
+from ..pipelines.langevin.position import POSE_FEATURES
 from ..pipelines.langevin.preconditioning import PRECONDITIONINGS, build_prior
 from .architecture import Architecture, Config, Hints, Layout
 from .errors import LayoutError, MetadataError
@@ -72,9 +73,13 @@ def _read(layout: Layout, hints: Hints) -> Config:
     block = layout.size("deviations", 1) if transformed else 1
     labels = layout.size("model.map_label.weight", 1) if "model.map_label.weight" in layout else 0
     classes, features = _names(hints, "classes"), hints.integer("position_features", 0, low=0, high=1024)
-    if (classes or features) and len(classes) + features != labels:
-        raise MetadataError(f"it names {len(classes)} classes and {features} features of the position, its labels are of "
-                            f"{labels}")
+    poses = hints.boolean("poses", False)
+    if poses and features:
+        raise MetadataError("it names both positions and poses, and a denoiser knows one of them")
+    told = POSE_FEATURES if poses else features
+    if (classes or told) and len(classes) + told != labels:
+        raise MetadataError(f"it names {len(classes)} classes and {told} features of the {'pose' if poses else 'position'}, "
+                            f"its labels are of {labels}")
     second = level(sides[1]) if len(sides) > 1 else ""
     filtered = f"model.enc.{second}_down.conv0.resample_filter"
     return {
@@ -103,6 +108,7 @@ def _read(layout: Layout, hints: Hints) -> Config:
         "sigma_data": hints.optional_positive("sigma_data") or 0.5,
         "classes": classes,
         "position_features": features,
+        "poses": poses,
         "sample_rate": hints.optional_integer("sample_rate", None, low=1, high=MAX_SAMPLE_RATE),
     }
 

@@ -34,10 +34,12 @@ class LoadDenoiser(io.ComfyNode):
         size = f"{side}x{side} pixels" if config["dims"] == 2 else f"{side} samples" + (f" at {rate} Hz" if rate else "")
         named = config["classes"] or (["0", "...", str(config["labels"] - 1)] if config["labels"] else [])
         lines = [f"crops of {size}, {config['channels']} channels"]
-        if named and not (config["position_features"] and not config["classes"]):
+        if named and not ((config["position_features"] or config["poses"]) and not config["classes"]):
             lines.append(f"classes: {', '.join(named)}")
         if config["position_features"]:
             lines.append("told where along the first axis a crop lies")
+        if config["poses"]:
+            lines.append("told from where an object is seen: azimuth and elevation")
         return io.NodeOutput(handle, "\n".join(lines))
 
 

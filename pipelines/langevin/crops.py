@@ -18,7 +18,8 @@ from ..training.data import CACHE_BYTES, SUFFIXES, UNREADABLE, to_network
 from .position import Labels
 
 Drawn = tuple[Tensor, Tensor, Tensor]
-"""Crops float32 [N,C,*size] in -1..1, classes int64 [N] (-1 for none), positions of their middles float32 [N]."""
+"""Crops float32 [N,C,*size] in -1..1, classes int64 [N] (-1 for none), positions of their middles float32 [N], or
+poses [N,2] in degrees."""
 
 
 class Crops(Protocol):

@@ -214,20 +214,20 @@ PRECONDITIONINGS: dict[str, type[NetworkPrior]] = {kind.kind: kind for kind in (
 
 
 def build_prior(*, network: str, preconditioning: str, resolution: int, channels: int, sigma_data: float = 0.5,
-                classes: Sequence[str] = (), position_features: int = 0, sample_rate: int | None = None, block: int = 0,
-                embedding: str = "positional", noise_multiplier: int = 1, encoder: str = "standard", decoder: str = "standard",
-                taps: Sequence[int] = (1, 1), **shape: Any) -> NetworkPrior:
+                classes: Sequence[str] = (), position_features: int = 0, poses: bool = False, sample_rate: int | None = None,
+                block: int = 0, embedding: str = "positional", noise_multiplier: int = 1, encoder: str = "standard",
+                decoder: str = "standard", taps: Sequence[int] = (1, 1), **shape: Any) -> NetworkPrior:
     """An untrained denoiser. network: 'song' or 'adm'. preconditioning: a key of PRECONDITIONINGS. shape: the other fields of
-    `UNetShape`. classes, position_features: what its labels mean; without either, classes are called '0', '1', ... block: of
-    the lapped transform, with that preconditioning."""
+    `UNetShape`. classes, position_features, poses: what its labels mean; without any, classes are called '0', '1', ... block:
+    of the lapped transform, with that preconditioning."""
     kind = PRECONDITIONINGS[preconditioning]
     bins = block if kind is LappedPrior else 1
     hyper = UNetShape(resolution // bins, channels * bins, channels * bins * (2 if kind.doubled else 1), **shape)
     model = DhariwalUNet(hyper) if network == "adm" else SongUNet(
         hyper, embedding=embedding, noise_multiplier=noise_multiplier, encoder=encoder, decoder=decoder, taps=taps)
     prior = (LappedPrior(model, sigma_data=sigma_data, channels=channels) if kind is LappedPrior
-             else kind(model, sigma_data=sigma_data))
-    if classes or position_features:
-        prior.labels = Labels(tuple(classes), position_features)
+              else kind(model, sigma_data=sigma_data))
+    if classes or position_features or poses:
+        prior.labels = Labels(tuple(classes), position_features, poses)
     prior.sample_rate = sample_rate
     return prior

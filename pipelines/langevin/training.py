@@ -35,7 +35,8 @@ class DenoiserSettings:
     """noise_mean, noise_std: of ln(sigma / sigma_data), normal; EDM's own are -0.5 and 1.2. lr: of Adam, reached over `warm_up`
     steps; after `decay` steps it falls with the root of their number (0: never). ema_power: the average weighs step t with t to
     that power; 7 makes it a tenth of the training wide, however long that is (Karras et al. 2024). label_dropout: share of
-    samples whose class is withheld, for guidance. clip: largest norm of the gradient. precision: of the convolutions."""
+    samples whose class is withheld, for guidance; pose_dropout: whose pose is. clip: largest norm of the gradient. precision:
+    of the convolutions."""
 
     noise_mean: float = -0.5
     noise_std: float = 1.2
@@ -46,6 +47,7 @@ class DenoiserSettings:
     label_dropout: float = 0.1
     clip: float = 1.0
     precision: Precision = "float32"
+    pose_dropout: float = 0.1
 
 
 class DenoiserTrainer:
@@ -67,6 +69,9 @@ class DenoiserTrainer:
         sigma = edm_levels(torch.randn(count, generator=self.rng), mean=s.noise_mean, std=s.noise_std) * deviation
         noise = torch.randn(clean.shape, generator=self.rng)
         withheld = torch.rand(count, generator=self.rng) < s.label_dropout
+        if self.labels.poses:
+            unposed = torch.rand(count, generator=self.rng) < s.pose_dropout
+            positions = positions.masked_fill(unposed[:, None], math.nan)
         labels = self.labels.encode(classes.masked_fill(withheld, -1), positions) if self.labels.dim else None
         clean, sigma, noise = (x.to(device) for x in (clean, sigma, noise))
         fallen = math.sqrt(s.decay / max(s.decay, self.steps)) if s.decay else 1.0
@@ -210,7 +215,8 @@ def stated(network: NetworkPrior) -> dict[str, Any]:
     """What the shapes of a trained network do not show, for its file."""
     labels = network.labels
     return {"preconditioning": network.kind, "patch": network.model.shape.patch, "sigma_data": network.sigma_data,
-            "classes": list(labels.classes), "position_features": labels.features, "sample_rate": network.sample_rate}
+            "classes": list(labels.classes), "position_features": labels.features, "poses": labels.poses,
+            "sample_rate": network.sample_rate}
 
 
 def build_network(recipe: DenoiserRecipe, data: Crops) -> EDMPrior:

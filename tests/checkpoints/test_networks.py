@@ -40,7 +40,8 @@ STYLE_ENCODER = {"num_ws": 9, "w_dim": 7, "width": 16, "in_channels": 3, "body":
 DENOISER = {"network": "song", "preconditioning": "edm", "resolution": 16, "channels": 3, "labels": 0, "augment": 0, "width": 8,
             "multipliers": [1, 2], "embedding_multiplier": 4, "blocks": 1, "attention": [], "middle_attention": True, "dims": 2,
             "patch": 1, "embedding": "positional", "noise_multiplier": 1, "encoder": "standard", "decoder": "standard",
-            "taps": [1, 1], "sigma_data": 0.5, "classes": [], "position_features": 0, "sample_rate": None, "block": 0}
+            "taps": [1, 1], "sigma_data": 0.5, "classes": [], "position_features": 0, "poses": False, "sample_rate": None,
+            "block": 0}
 
 Case = tuple[str, Callable[..., nn.Module], dict[str, object]]
 CASES: list[Case] = [
@@ -82,6 +83,7 @@ CASES: list[Case] = [
                                               "sample_rate": 8000, "multipliers": [1, 2, 2], "taps": [1, 3, 3, 1]}),
     ("edm-denoiser", build_prior, DENOISER | {"patch": 2, "resolution": 32, "classes": ["day", "night"], "labels": 5,
                                               "position_features": 3, "middle_attention": False}),
+    ("edm-denoiser", build_prior, DENOISER | {"classes": ["car", "house"], "labels": 7, "poses": True}),
     ("edm-denoiser", build_prior, DENOISER | {"preconditioning": "lapped", "dims": 1, "channels": 2, "block": 6,
                                               "resolution": 48, "labels": 2, "classes": ["major", "minor"],
                                               "embedding_multiplier": 1}),
@@ -165,7 +167,7 @@ def test_detection_without_our_metadata(tmp_path: Path, name: str, kind: Callabl
     found = inspect(path)
     assert found.architecture == name
     invisible = {"conv_clamp", "mbstd_group_size", "progressive", "rows", "activation", "pad", "sigma_data", "classes",
-                 "position_features", "sample_rate"}
+                 "position_features", "poses", "sample_rate"}
     if config.get("preconditioning") in ("vp", "ve"):
         invisible |= {"preconditioning"}
     if config.get("patch", 1) != 1:  # a network on patches looks like one of a smaller picture with more channels

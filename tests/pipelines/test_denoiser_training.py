@@ -127,7 +127,7 @@ def test_a_stopped_training_ends_with_the_same_numbers(tmp_path: Path, precision
                                             settings=DenoiserSettings(decay=3, precision=precision)), tmp_path / "parts")
     assert (tmp_path / "whole" / "samples_0000006.png").is_file()
     assert stated(whole.ema) == {"preconditioning": "edm", "patch": 4, "sigma_data": whole.ema.sigma_data, "classes": [],
-                                 "position_features": 0, "sample_rate": None}
+                                 "position_features": 0, "poses": False, "sample_rate": None}
 
 
 def test_the_global_random_state_is_left_alone(tmp_path: Path) -> None:
