@@ -7,7 +7,9 @@ import dataclasses
 import numpy as np
 import pytest
 from latent_atelier.demo.landscapes import HEIGHT, MOODS, landscape, landscapes
+from latent_atelier.demo.make_images import IMAGES, shipped_music
 from latent_atelier.demo.music import RATE, Note, Piece, compose, pieces, render
+from latent_atelier.headless.sounds import load_sound
 
 
 @pytest.mark.parametrize("mood", MOODS)
@@ -66,3 +68,8 @@ def test_notes_are_of_the_key() -> None:
         assert sound.shape == (6 * RATE,)
         assert 0.05 < sound.std() < np.abs(sound).max() <= 1
         assert np.array_equal(sound, render(piece))
+
+
+def test_the_shipped_sound_is_the_beginning_of_the_shipped_piece() -> None:
+    shipped = load_sound(IMAGES / "music_1.wav")["waveform"][0, 0].numpy()
+    assert np.abs(shipped - shipped_music()).max() < 2 / 2**15
