@@ -15,6 +15,7 @@ from ..pipelines.langevin.denoiser import Denoiser, Guided, NetworkDenoiser, Reg
 from ..pipelines.langevin.preconditioning import NetworkPrior
 from ..runtime.comfy_denoiser import HostPrior
 from ..runtime.model_cache import ModelHandle
+from ..runtime.precision import number_type
 
 Body = Callable[[Denoiser], Any]
 
@@ -64,12 +65,12 @@ class PlacedRegion:
 
 
 def prior_model(value: ModelHandle | PriorModel, *, class_name: str = "", guidance: float = 1.0,
-                precision: str = "float32", batch: int = 8) -> PriorModel:
-    """What a denoiser socket holds, with a condition. Raises InvalidInputError for a class that the network does not know."""
+                precision: str = "auto", batch: int = 8) -> PriorModel:
+    """What a denoiser socket holds, with a condition. precision: one of `runtime.precision.PRECISIONS`. Raises
+    InvalidInputError for a class that the network does not know."""
     if isinstance(value, PriorModel):
         return value
-    dtype = torch.bfloat16 if precision == "bfloat16" else torch.float32
-    shape = _network(value)
+    dtype, shape = number_type(precision, value.device), _network(value)
     shape.labels.index(class_name or None)
 
     def run(body: Body) -> Any:

@@ -181,15 +181,26 @@ class Canvas:
         for constraint in constraints:
             constraint(self.values)
         self._next = self.values.clone()
+        known = [constraint.mask[0] >= 1 for constraint in constraints if isinstance(constraint, Known)]
+        self._known = torch.stack(known).any(dim=0).cpu() if known else None
 
-    def views(self, sweep: int) -> Iterator[Crops]:
-        """The crops of a sweep, `batch` at a time."""
+    def views(self, sweep: int, *, everywhere: bool = False) -> Iterator[Crops]:
+        """The crops of a sweep, `batch` at a time. Those that would write known pixels alone are left out, unless
+        `everywhere`: the constraint writes these."""
         cells = self.frame.cells(mixed(self.seed, sweep))
+        if not everywhere and self._known is not None:
+            cells = [cell for cell in cells if not self._settled(self._known, cell)]
         count = max(1, self.batch // len(self.values))
         for i in range(0, len(cells), count):
             part = cells[i:i + count]
             yield Crops(self.frame, tuple(tuple(span[0] for span in cell) for cell in part),
                         tuple(tuple(slice(span[1], span[2]) for span in cell) for cell in part), len(self.values))
+
+    def _settled(self, known: Tensor, cell: tuple[Span, ...]) -> bool:
+        """Whether everything that a crop writes is known."""
+        places = [_places(start + begin, end - begin, size) for (start, begin, end), size in
+                  zip(cell, self.frame.size, strict=True)]
+        return all(bool(known[tuple(where for where, _ in pieces)].all()) for pieces in product(*places))
 
     def render(self, view: Crops) -> Tensor:
         return view.gather(self.values).to(self.device)

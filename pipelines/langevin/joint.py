@@ -29,20 +29,24 @@ def tile_sigmas(steps: int, sigma_data: float, *, sigma_max: float = 40.0, sigma
 
 
 def shifted_tiles(canvas: Canvas, denoiser: Denoiser, sigmas: Sequence[float], noise: NoiseSource, *,
-                  noisy: Tensor | None = None, on_step: OnStep = ignore) -> None:
-    """Fill the canvas by Euler's method for the probability-flow ODE, one partition of the canvas per step.
+                  noisy: Tensor | None = None, on_step: OnStep = ignore) -> int:
+    """Fill the canvas by Euler's method for the probability-flow ODE, one partition of the canvas per step. Returns how many
+    samples were denoised.
 
     noisy: canvases [B,C,*size] at the first level to begin with; pure noise by default. The canvas's constraints hold in the
     denoised pictures of every step. on_step is told after each; what it raises ends the run.
     """
+    calls = 0
     with torch.no_grad():
         if noisy is None:
-            for view in canvas.views(FIRST_DRAW):
+            for view in canvas.views(FIRST_DRAW, everywhere=True):
                 canvas.update(view, sigmas[0] * noise(FIRST_DRAW, canvas.render(view), view))
             noisy = canvas.take()
         for index, (high, low) in enumerate(pairwise(sigmas)):
             for view in canvas.views(FIRST_DRAW + 1 + index):
                 canvas.update(view, denoiser(view.gather(noisy).to(canvas.device), high, view))
+                calls += len(view)
             canvas.finish()
             noisy = torch.lerp(noisy, canvas.values, 1 - low / high)
             on_step(StepInfo(index + 1, len(sigmas) - 1, {"sigma": high}, canvas.preview))
+    return calls

@@ -65,7 +65,6 @@ def draw_canvas(canvas: Canvas, denoiser: Denoiser, preset: Preset, noise: Noise
     calls = 0
     if preset.start:
         sigmas = tile_sigmas(preset.start, denoiser.sigma_data, bounds=levels_known(denoiser))
-        shifted_tiles(canvas, denoiser, sigmas, noise, on_step=told(0))
-        calls = preset.start * len(canvas.frame.cells(0)) * len(canvas.values)
+        calls = shifted_tiles(canvas, denoiser, sigmas, noise, on_step=told(0))
     sweeps = run_prior(canvas, denoiser, preset.prior, noise, aux=aux, on_step=told(preset.start))
     return Drawn(sweeps, calls + sum(sweep.calls for sweep in sweeps))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 
 import pytest
 import torch
@@ -14,6 +15,7 @@ from latent_atelier.pipelines.langevin.denoiser import Guided, NetworkDenoiser, 
 from latent_atelier.pipelines.langevin.gaussian import GaussianDenoiser, stationary_covariance, texture_denoiser
 from latent_atelier.pipelines.langevin.inversion import Inversion
 from latent_atelier.pipelines.langevin.noise import CanvasNoise
+from latent_atelier.pipelines.langevin.presets import Preset, draw_canvas
 from latent_atelier.pipelines.langevin.prior import PriorSettings, both, run_prior
 from latent_atelier.pipelines.steps import StepInfo
 from torch import Tensor, nn
@@ -164,6 +166,25 @@ def test_known_pixels_stay_and_soft_masks_mix() -> None:
     run_prior(canvas, denoiser_2d(), FEW, CanvasNoise([0]))
     assert torch.equal(canvas.values[..., :8], known[..., :8])
     assert float(canvas.values[..., 8:].std()) > 0.1
+
+
+@pytest.mark.parametrize("start", [0, 4])
+def test_what_is_known_costs_nothing_and_changes_nothing(start: int) -> None:
+    """A canvas whose left half is known, against one that denoises all of it: the same, by fewer calls."""
+    class Everywhere(Canvas):
+        def views(self, sweep: int, *, everywhere: bool = False) -> Iterator[Crops]:
+            return super().views(sweep, everywhere=True)
+
+    mask = torch.zeros(1, 24, 96)
+    mask[:, :, :48] = 1
+    frame, preset = framed((24, 96), (12, 12), 0.125, (False, True)), Preset(FEW, start=start)
+    found, calls = [], []
+    for kind in (Canvas, Everywhere):
+        canvas = kind(torch.zeros(2, 1, 24, 96), frame, constraints=[Known(torch.full((1, 1, 24, 96), 0.5), mask)])
+        calls.append(draw_canvas(canvas, denoiser_2d(), preset, CanvasNoise([0, 1])).calls)
+        found.append(canvas.values)
+    assert torch.allclose(*found, atol=1e-5)
+    assert calls[0] < 0.8 * calls[1]
 
 
 class Flat:
