@@ -23,7 +23,7 @@ STREET_SEED, STREET_SIZE, STREET_BOX = 77, (512, 320), (140, 40, SIZE)
 CREATURE_SEED, CREATURE_CLASS, CREATURE_SHOWN, DAY_SEED, DAY_STREETS = 8105, 4, 2, 8106, 1
 MUSIC_SEED, MUSIC_SECONDS, MUSIC_GIVEN = 8107, 12.0, 6.0
 SMALL = 64
-SUNSET = (512, 256)
+SUNSET, AROUND = (512, 256), (768, 256)
 
 
 def shipped_cars() -> list[Car]:
@@ -62,6 +62,16 @@ def sunset_mask() -> Image.Image:
     return Image.fromarray(np.broadcast_to((255 * share).astype(np.uint8), (height, width)).copy())
 
 
+def mood_masks() -> Image.Image:
+    """Red, green and blue where a panorama of four equal moods is in its second, third and fourth; black is the first. Borders
+    are soft, also the one where the ends of the panorama meet."""
+    width, height = AROUND
+    x = (np.arange(width) + 0.5) / width
+    distance = np.stack([np.abs((x - middle + 0.5) % 1 - 0.5) for middle in (0.375, 0.625, 0.875)], axis=-1)
+    share = np.clip(0.5 + (0.125 - distance) / 0.12, 0, 1)
+    return Image.fromarray(np.broadcast_to((255 * share + 0.5).astype(np.uint8), (height, width, 3)).copy())
+
+
 def street() -> Image.Image:
     """A wider scene about the car at STREET_BOX, with things around it that the demo generator has never seen."""
     rng = np.random.default_rng(STREET_SEED)
@@ -94,6 +104,7 @@ def main() -> None:
     for number, scene in enumerate(shipped_streets(), start=1):
         Image.fromarray(render_street(scene, night=False, size=SMALL)).save(IMAGES / f"street_day_{number}.png", optimize=True)
     sunset_mask().save(IMAGES / "panorama_dusk_mask.png", optimize=True)
+    mood_masks().save(IMAGES / "panorama_moods.png", optimize=True)
     for number, car in enumerate(shipped_cars(), start=1):
         Image.fromarray(render(car, SIZE)[0]).save(IMAGES / f"toy_car_{number}.png", optimize=True)
 

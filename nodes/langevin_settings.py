@@ -92,8 +92,8 @@ class PriorSettingsNode(io.ComfyNode):
             description="How the Langevin prior draws. A preset decides everything; 'custom' takes the values below it.",
             inputs=[host.node_input(io.Combo, "preset", options=[*PRESETS, CUSTOM], default=DEFAULT,
                                     tooltip="'quick' and 'balanced' begin with shifted tiles; 'fine' draws by the prior alone; "
-                                            "'patent' inverts by the ODE, as printed; 'extend' is for pictures, sound and "
-                                            "film that go on from what is given."),
+                                            "'patent' inverts by the ODE, as printed; 'extend' is for sound and film that "
+                                            "go on from what is given, 'outpaint' for pictures that do."),
                     host.node_input(io.Int, "sweeps", default=48, min=1, max=10_000,
                                     tooltip="Times that the prior passes over the canvas. Custom."),
                     host.node_input(io.Float, "sigma_max", default=1.0, min=0.01, max=100.0, step=0.05,
@@ -120,18 +120,22 @@ class PriorSettingsNode(io.ComfyNode):
                                     tooltip="Share of a crop on each side that is read and not written. Custom."),
                     host.node_input(io.Float, "naive_below", default=0.2, min=0.0, max=100.0, step=0.05, advanced=True,
                                     tooltip="Noise level, in units of the data's deviation, from which on plain noise inverts. "
-                                            "Custom.")],
+                                            "Custom."),
+                    host.node_input(io.Int, "rounds", default=1, min=1, max=100, optional=True, advanced=True,
+                                    tooltip="Times that each step of the start is made, with fresh noise in between: 1 for a "
+                                            "canvas of one's own, 4 where a part of it is given, which the rest then meets "
+                                            "without a seam. Custom.")],
             outputs=[PriorSocket.Output("prior", tooltip="The settings.")])
 
     @classmethod
     def execute(cls, preset: str, sweeps: int, sigma_max: float, sigma_min: float, tau: float, inversion: Kind,
                 inversion_steps: int, start: int, schedule: Schedule, churn: Churn, margin: float,
-                naive_below: float) -> io.NodeOutput:
+                naive_below: float, rounds: int = 1) -> io.NodeOutput:
         if preset != CUSTOM:
             return io.NodeOutput(PRESETS[preset])
         prior = PriorSettings(sweeps=sweeps, sigma_max=sigma_max, sigma_min=sigma_min, schedule=schedule, tau=tau, churn=churn,
                               inversion=Inversion(inversion, inversion_steps), naive_below=naive_below)
-        return io.NodeOutput(Preset(prior, start=start, margin=margin))
+        return io.NodeOutput(Preset(prior, start=start, margin=margin, rounds=rounds))
 
 
 class RegionPrompt(io.ComfyNode):

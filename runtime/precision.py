@@ -16,6 +16,8 @@ def number_type(precision: str, device: torch.device) -> torch.dtype:
     float32 everywhere else, also under a torch that does not tell."""
     if precision == "auto":
         capabilities: Callable[[], Mapping[str, object]] | None = getattr(torch.cpu, "get_capabilities", None)
-        known = capabilities() if device.type == "cpu" and capabilities is not None else {}
+        if device.type != "cpu" or capabilities is None:
+            return torch.float32
+        known = capabilities()
         return torch.bfloat16 if any(known.get(name) for name in INSTRUCTIONS) else torch.float32
     return torch.bfloat16 if precision == "bfloat16" else torch.float32

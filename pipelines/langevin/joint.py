@@ -28,25 +28,41 @@ def tile_sigmas(steps: int, sigma_data: float, *, sigma_max: float = 40.0, sigma
     return [*levels(low, high, steps - 1)[::-1], 0.0]
 
 
-def shifted_tiles(canvas: Canvas, denoiser: Denoiser, sigmas: Sequence[float], noise: NoiseSource, *,
+def tile_passes(steps: int, rounds: int) -> int:
+    """Passes over the canvas that so many steps of so many rounds take; the last step, which ends without noise, has one."""
+    return steps * rounds - rounds + 1 if steps else 0
+
+
+def shifted_tiles(canvas: Canvas, denoiser: Denoiser, sigmas: Sequence[float], noise: NoiseSource, *, rounds: int = 1,
                   noisy: Tensor | None = None, on_step: OnStep = ignore) -> int:
     """Fill the canvas by Euler's method for the probability-flow ODE, one partition of the canvas per step. Returns how many
     samples were denoised.
 
-    noisy: canvases [B,C,*size] at the first level to begin with; pure noise by default. The canvas's constraints hold in the
-    denoised pictures of every step. on_step is told after each; what it raises ends the run.
+    rounds: times that each step is made, with fresh noise back up to its level in between (Lugmayr et al. 2022): where a part
+    is known, the rest needs several to meet it. noisy: canvases [B,C,*size] at the first level to begin with; pure noise by
+    default. The canvas's constraints hold in the denoised pictures of every step. on_step is told after each pass; what it
+    raises ends the run.
     """
-    calls = 0
+    calls, done, total = 0, 0, tile_passes(len(sigmas) - 1, rounds)
     with torch.no_grad():
         if noisy is None:
-            for view in canvas.views(FIRST_DRAW, everywhere=True):
-                canvas.update(view, sigmas[0] * noise(FIRST_DRAW, canvas.render(view), view))
-            noisy = canvas.take()
-        for index, (high, low) in enumerate(pairwise(sigmas)):
-            for view in canvas.views(FIRST_DRAW + 1 + index):
-                canvas.update(view, denoiser(view.gather(noisy).to(canvas.device), high, view))
-                calls += len(view)
-            canvas.finish()
-            noisy = torch.lerp(noisy, canvas.values, 1 - low / high)
-            on_step(StepInfo(index + 1, len(sigmas) - 1, {"sigma": high}, canvas.preview))
+            noisy = sigmas[0] * _field(canvas, noise, FIRST_DRAW)
+        for high, low in pairwise(sigmas):
+            for turn in range(rounds if low else 1):
+                if turn:
+                    noisy = noisy + math.sqrt(high**2 - low**2) * _field(canvas, noise, FIRST_DRAW + done)
+                for view in canvas.views(FIRST_DRAW + 1 + done):
+                    canvas.update(view, denoiser(view.gather(noisy).to(canvas.device), high, view))
+                    calls += len(view)
+                canvas.finish()
+                noisy = torch.lerp(noisy, canvas.values, 1 - low / high)
+                done += 1
+                on_step(StepInfo(done, total, {"sigma": high}, canvas.preview))
     return calls
+
+
+def _field(canvas: Canvas, noise: NoiseSource, draw: int) -> Tensor:
+    """Standard normal noise for the whole canvas, [B,C,*size]."""
+    for view in canvas.views(draw, everywhere=True):
+        canvas.update(view, noise(draw, canvas.render(view), view))
+    return canvas.take()

@@ -187,6 +187,32 @@ def test_what_is_known_costs_nothing_and_changes_nothing(start: int) -> None:
     assert calls[0] < 0.8 * calls[1]
 
 
+def test_rounds_make_the_rest_meet_what_is_known() -> None:
+    """Squared steps across the border of a known half, of exact samples of the prior, over those of the samples there."""
+    covariance = stationary_covariance(texture(), (12, 48))
+    root = torch.linalg.cholesky(covariance + 1e-6 * torch.eye(len(covariance)))
+    drawn = root @ torch.randn(len(covariance), 16, generator=torch.Generator().manual_seed(0), dtype=covariance.dtype)
+    truth, mask = drawn.T.reshape(16, 1, 12, 48).float(), torch.zeros(1, 12, 48)
+    mask[:, :, :24] = 1
+    prior = PriorSettings(sweeps=1, sigma_max=0.02, sigma_min=0.02, inversion=Inversion("naive"))
+
+    def step(values: Tensor) -> float:
+        return float((values[..., 24] - values[..., 23]).square().mean())
+
+    found = []
+    for rounds in (1, 8):
+        canvas = Canvas(torch.zeros(16, 1, 12, 48), framed((12, 48), (12, 12), 0.125, (False, False)), batch=64,
+                        constraints=[Known(truth, mask)])
+        seen: list[StepInfo] = []
+        draw_canvas(canvas, denoiser_2d(), Preset(prior, start=16, rounds=rounds), CanvasNoise(list(range(16))),
+                    on_step=seen.append)
+        assert [info.step for info in seen] == list(range(1, 16 * rounds - rounds + 3))
+        assert {info.total for info in seen} == {len(seen)}
+        found.append(step(canvas.values) / step(truth))
+    assert found[0] > 1.8
+    assert found[1] < 1.3
+
+
 class Flat:
     """A denoiser that sees one value everywhere, and counts."""
 

@@ -10,6 +10,7 @@ import pytest
 import torch
 from latent_atelier.demo.creatures import render_creature
 from latent_atelier.demo.hearing import beat_strength, key_share, tonality
+from latent_atelier.demo.landscapes import MOODS, landscapes
 from latent_atelier.demo.make_images import (
     MUSIC_GIVEN,
     STREET_BOX,
@@ -35,6 +36,8 @@ from PIL import Image
 WORKFLOWS = Path(__file__).parents[2] / "workflows"
 SHIPPED = sorted(path.stem for path in WORKFLOWS.glob("*.json"))
 SIZE = 64
+UNSEEN = 99
+"""Seed of landscapes that no network was trained on."""
 
 
 @pytest.fixture(scope="session")
@@ -219,6 +222,39 @@ def test_panorama_is_day_and_dusk_and_goes_round(outputs: dict[str, Path]) -> No
     steps = ((found - np.roll(found, 1, axis=1)) ** 2).mean(axis=(0, 2))
     assert steps[0] < 1.5 * np.sort(steps)[-20:].mean()  # across the edge as between other columns
     assert steps[0] < 3 * steps.mean()
+
+
+def seam_ratio(picture: np.ndarray, column: int, reach: int = 16) -> float:
+    """Squared steps from the column before into this one, over those between the `reach` columns on either side of it."""
+    steps = ((picture - np.roll(picture, 1, axis=1)) ** 2).mean(axis=(0, 2))
+    return float(steps[column] / np.take(steps, [column + i for i in range(-reach, reach + 1) if i], mode="wrap").mean())
+
+
+def by_height(picture: np.ndarray) -> np.ndarray:
+    """Mean colours of eight bands of a landscape, [8,3]."""
+    return picture.reshape(8, len(picture) // 8, -1, 3).mean(axis=(1, 2))
+
+
+@pytest.fixture(scope="session")
+def moods() -> dict[str, np.ndarray]:
+    """The same of rendered landscapes that no network has seen, by mood."""
+    return {mood: np.mean([by_height(shown / 255) for shown in found], axis=0)
+            for mood, found in landscapes(6, UNSEEN, 256).items()}
+
+
+def off(picture: np.ndarray, moods: dict[str, np.ndarray]) -> dict[str, float]:
+    """How far the colours of a picture are from those of each mood, 0..1."""
+    return {mood: float(np.abs(by_height(picture) - truth).mean()) for mood, truth in moods.items()}
+
+
+def test_panorama_360_regions_has_four_moods_and_goes_round(outputs: dict[str, Path], moods: dict[str, np.ndarray]) -> None:
+    found = picture(outputs["panorama_360_regions"] / "panorama_360_regions" / "panorama_00001_.png")
+    assert found.shape == (256, 768, 3)
+    assert seam_ratio(found, 0) <= 1.05
+    for i, mood in enumerate(MOODS):
+        errors = off(found[:, 192 * i + 48:192 * i + 144], moods)
+        assert errors[mood] < 0.08, (mood, errors)
+        assert errors[mood] < 0.5 * min(error for other, error in errors.items() if other != mood), (mood, errors)
 
 
 def test_extend_audio_stays_in_key_and_on_the_beat(outputs: dict[str, Path]) -> None:
