@@ -68,7 +68,7 @@ def mood_masks() -> Image.Image:
     width, height = AROUND
     x = (np.arange(width) + 0.5) / width
     distance = np.stack([np.abs((x - middle + 0.5) % 1 - 0.5) for middle in (0.375, 0.625, 0.875)], axis=-1)
-    share = np.clip(0.5 + (0.125 - distance) / 0.12, 0, 1)
+    share = np.clip(0.5 + (0.125 - distance) / 0.1, 0, 1)
     return Image.fromarray(np.broadcast_to((255 * share + 0.5).astype(np.uint8), (height, width, 3)).copy())
 
 

@@ -61,7 +61,7 @@ PRESETS = {
     "outpaint": Preset(PriorSettings(sweeps=8, sigma_max=0.1, sigma_min=0.02, tau=0.5, inversion=Inversion("naive")), start=24,
                        rounds=4),
 }
-"""'extend' and 'outpaint' are for canvases of which a part is given: a start by shifted tiles settles before it meets that part,
+"""'extend' and 'outpaint' are for canvases of which a part is given: a start by shifted tiles settles before it meets that,
 unless its steps are made several times. Sound does well by the prior alone; pictures, whose colours belong together from edge
 to edge, need the rounds."""
 DEFAULT = "balanced"
