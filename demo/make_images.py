@@ -5,11 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from PIL import Image, ImageDraw
 
 from ..pipelines.sound_files import write_wav
 from .creatures import Pose, Species, render_creature, species
+from .landscapes import landscape
 from .music import RATE, Piece, Sound, compose
 from .music import render as render_music
 from .scenes import Car, render
@@ -24,6 +26,7 @@ CREATURE_SEED, CREATURE_CLASS, CREATURE_SHOWN, DAY_SEED, DAY_STREETS = 8105, 4, 
 MUSIC_SEED, MUSIC_SECONDS, MUSIC_GIVEN = 8107, 12.0, 6.0
 SMALL = 64
 SUNSET, AROUND = (512, 256), (768, 256)
+LANDSCAPE_SEED, LANDSCAPE_SIDES = 8113, (512, 672)
 
 
 def shipped_cars() -> list[Car]:
@@ -72,6 +75,11 @@ def mood_masks() -> Image.Image:
     return Image.fromarray(np.broadcast_to((255 * share + 0.5).astype(np.uint8), (height, width, 3)).copy())
 
 
+def shipped_landscape() -> npt.NDArray[np.uint8]:
+    """The landscape of landscape_day_1.png, uint8 [256,160,3]: a part of a wider one."""
+    return landscape("day", np.random.default_rng(LANDSCAPE_SEED))[:, slice(*LANDSCAPE_SIDES)]
+
+
 def street() -> Image.Image:
     """A wider scene about the car at STREET_BOX, with things around it that the demo generator has never seen."""
     rng = np.random.default_rng(STREET_SEED)
@@ -93,7 +101,7 @@ def street() -> Image.Image:
 
 
 def main() -> None:
-    """Write toy_car_1.png and so on, toy_street.png, the creatures, the streets by day, a mask for panoramas, and music."""
+    """Write all of it: cars, a street scene, creatures, streets by day, a landscape, masks for panoramas, and music."""
     IMAGES.mkdir(exist_ok=True)
     write_wav(IMAGES / "music_1.wav", torch.from_numpy(shipped_music())[None], RATE)
     street().save(IMAGES / "toy_street.png", optimize=True)
@@ -104,6 +112,7 @@ def main() -> None:
     for number, scene in enumerate(shipped_streets(), start=1):
         Image.fromarray(render_street(scene, night=False, size=SMALL)).save(IMAGES / f"street_day_{number}.png", optimize=True)
     sunset_mask().save(IMAGES / "panorama_dusk_mask.png", optimize=True)
+    Image.fromarray(shipped_landscape()).save(IMAGES / "landscape_day_1.png", optimize=True)
     mood_masks().save(IMAGES / "panorama_moods.png", optimize=True)
     for number, car in enumerate(shipped_cars(), start=1):
         Image.fromarray(render(car, SIZE)[0]).save(IMAGES / f"toy_car_{number}.png", optimize=True)

@@ -7,9 +7,10 @@ import dataclasses
 import numpy as np
 import pytest
 from latent_atelier.demo.landscapes import HEIGHT, MOODS, landscape, landscapes
-from latent_atelier.demo.make_images import IMAGES, shipped_music
+from latent_atelier.demo.make_images import IMAGES, mood_masks, shipped_landscape, shipped_music
 from latent_atelier.demo.music import RATE, Note, Piece, compose, pieces, render
 from latent_atelier.headless.sounds import load_sound
+from PIL import Image
 
 
 @pytest.mark.parametrize("mood", MOODS)
@@ -73,3 +74,18 @@ def test_notes_are_of_the_key() -> None:
 def test_the_shipped_sound_is_the_beginning_of_the_shipped_piece() -> None:
     shipped = load_sound(IMAGES / "music_1.wav")["waveform"][0, 0].numpy()
     assert np.abs(shipped - shipped_music()).max() < 2 / 2**15
+
+
+def test_the_shipped_landscape_is_the_recipes() -> None:
+    shown = np.asarray(Image.open(IMAGES / "landscape_day_1.png").convert("RGB"), int)
+    assert np.abs(shown - shipped_landscape().astype(int)).max() <= 1
+
+
+def test_the_shipped_masks_meet_across_the_edge_and_leave_the_first_mood_alone() -> None:
+    masks = np.asarray(Image.open(IMAGES / "panorama_moods.png").convert("RGB"), int)
+    assert np.abs(masks - np.asarray(mood_masks(), int)).max() <= 1
+    shares = masks[0] / 255
+    assert np.abs(shares - np.roll(shares, 1, axis=0)).max() < 0.05
+    assert shares[0, 2] == pytest.approx(0.5, abs=0.02)  # half snow, half day, at the edge
+    assert shares.sum(axis=1).max() < 1.02
+    assert shares.sum(axis=1).min() == 0

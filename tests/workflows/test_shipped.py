@@ -18,6 +18,7 @@ from latent_atelier.demo.make_images import (
     WHEEL_RADIUS,
     shipped_cars,
     shipped_creatures,
+    shipped_landscape,
     shipped_music,
     shipped_piece,
     shipped_streets,
@@ -255,6 +256,24 @@ def test_panorama_360_regions_has_four_moods_and_goes_round(outputs: dict[str, P
         errors = off(found[:, 192 * i + 48:192 * i + 144], moods)
         assert errors[mood] < 0.08, (mood, errors)
         assert errors[mood] < 0.5 * min(error for other, error in errors.items() if other != mood), (mood, errors)
+
+
+def test_extend_photo_keeps_the_picture_and_goes_on_without_a_seam(outputs: dict[str, Path],
+                                                                    moods: dict[str, np.ndarray]) -> None:
+    """What is new is judged by rendered landscapes of every mood, and by the heights of things in the picture itself."""
+    given, found = shipped_landscape() / 255, picture(outputs["extend_photo"] / "extend_photo" / "extended_00001_.png")
+    added = 112
+    assert found.shape == (256, given.shape[1] + 2 * added, 3)
+    inner = found[:, added:-added]
+    assert np.abs(inner - given).max() <= 1 / 255 + 1e-9
+    for column in (added, found.shape[1] - added):
+        assert seam_ratio(found, column) <= 1.3
+    for new in (found[:, :added], found[:, -added:]):
+        errors = off(new, moods)
+        assert errors["day"] < 0.08, errors
+        assert errors["day"] < 0.5 * min(error for mood, error in errors.items() if mood != "day"), errors
+        assert np.abs(by_height(new) - by_height(given)).mean() < 0.08
+        assert 0.75 < new.std() / given.std() < 1.33
 
 
 def test_extend_audio_stays_in_key_and_on_the_beat(outputs: dict[str, Path]) -> None:
