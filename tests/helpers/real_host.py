@@ -89,8 +89,8 @@ def real_host(folder: Path) -> Iterator[Host]:
         (folder / "models" / kind).mkdir()
     subprocess.run([interpreter, HELPERS / "random_models.py", folder / "models" / "diffusion_models" / UNET,
                     folder / "models" / "vae" / VAE], cwd=comfy, check=True)
-    for picture in (PACK / "demo" / "images").glob("*.png"):
-        shutil.copy(picture, folder / "input")
+    for shipped in (PACK / "demo" / "images").iterdir():
+        shutil.copy(shipped, folder / "input")
     port = free_port()
     command = [interpreter, "main.py", "--cpu", "--listen", "127.0.0.1", "--port",
                str(port), "--base-directory", str(folder), "--database-url", f"sqlite:///{folder / 'comfyui.db'}",
