@@ -121,8 +121,8 @@ class LangevinExtend(io.ComfyNode):
         return host.schema(
             node_id="AtelierLangevinExtendImage", display_name="Langevin Extend Image", category=CATEGORY,
             description="Goes on with a picture beyond its edges. The picture itself stays as it is; what is added looks as "
-                        "the "
-                        "denoiser, best one trained on this very picture, would have it.",
+                        "the denoiser, best one trained on this very picture, would have it. Give it the preset 'outpaint' of "
+                        "Prior Settings: the others leave a visible border.",
             search_aliases=["outpaint", "uncrop", "expand"],
             inputs=[*_inputs(io.Image.Input("image", tooltip="Pictures, 0..1."), side("left", 0), side("top", 0),
                            side("right", 256), side("bottom", 0),
