@@ -13,6 +13,7 @@ from ..pipelines.langevin.canvas import Canvas, Constraint, Known, framed
 from ..pipelines.langevin.denoiser import Denoiser
 from ..pipelines.langevin.noise import CanvasNoise
 from ..pipelines.langevin.presets import Drawn, Preset, draw_canvas
+from ..pipelines.langevin.spectrogram import spectrogram_picture
 from ..pipelines.steps import StepInfo
 from ..runtime import host
 from .prior_model import PlacedRegion, PriorModel, run_with_regions
@@ -28,8 +29,8 @@ def drawn(model: PriorModel, preset: Preset, values: Tensor, *, wrap: Sequence[b
     progress = host.Progress(preset.steps)
 
     def on_step(info: StepInfo) -> None:
-        shown, codec = info.preview, model.codec
-        progress.step_to(info.step, shown if codec is None or shown is None else lambda: codec.preview(shown()))
+        canvas = info.preview
+        progress.step_to(info.step, None if canvas is None else lambda: shown(model, canvas()))
 
     def body(denoiser: Denoiser) -> tuple[Tensor, Drawn]:
         canvas = Canvas(values, frame, batch=CROPS, seed=seed, device=model.device, constraints=constraints)
@@ -38,6 +39,17 @@ def drawn(model: PriorModel, preset: Preset, values: Tensor, *, wrap: Sequence[b
 
     with host.autograd(), torch.no_grad():
         return run_with_regions(model, regions, frame.size, body, gradients=preset.prior.inversion.gradients)
+
+
+def shown(model: PriorModel, values: Tensor) -> Tensor:
+    """Canvases as pictures [B,3,H,W] -1..1: of a film its middle frame, of a sound its spectrogram."""
+    if model.axes == 1:
+        return spectrogram_picture(values)
+    if model.axes == 3:
+        values = values[:, :, values.shape[2] // 2]
+    if model.codec is not None:
+        return model.codec.preview(values)
+    return values.expand(-1, 3, -1, -1) if values.shape[1] == 1 else values
 
 
 def painted(model: PriorModel, preset: Preset, start: Tensor, *, wrap: Sequence[bool], seed: int,

@@ -6,6 +6,7 @@ import math
 
 import pytest
 import torch
+from latent_atelier.nodes.canvases import shown
 from latent_atelier.nodes.extended_sound import SoundPlan
 from latent_atelier.nodes.langevin import LangevinAudio, LangevinVideo
 from latent_atelier.nodes.langevin_settings import TextureDenoiser
@@ -15,6 +16,7 @@ from latent_atelier.pipelines.langevin.gaussian import GaussianDenoiser, station
 from latent_atelier.pipelines.langevin.inversion import Inversion
 from latent_atelier.pipelines.langevin.presets import Preset
 from latent_atelier.pipelines.langevin.prior import PriorSettings
+from latent_atelier.runtime.progress import preview_image
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 RATE, CROP, HUM = 8000, 128, 500.0
@@ -119,3 +121,12 @@ def test_a_film_goes_on(mode: str) -> None:
     seams, inside = (steps[6:7], steps[1:6]) if mode == "before" else (steps[[20, 0]], steps[21:])
     assert float(seams.max()) < 3.5 * float(inside.mean())
     assert float(steps.min()) > 0
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 4096), (1, 2, 8), (2, 3, 16, 24), (1, 1, 16, 24), (1, 3, 5, 16, 24)])
+def test_every_canvas_can_be_shown_while_it_grows(shape: tuple[int, ...]) -> None:
+    """Sound, pictures and film as a picture of three channels."""
+    model = PriorModel("any", shape[1], shape[2:], 1, torch.device("cpu"), lambda body: body(None))
+    picture = preview_image(shown(model, torch.zeros(shape)))
+    assert picture.mode == "RGB"
+    assert min(picture.size) >= 16
