@@ -27,9 +27,8 @@ SIZE, SEED, VIEWS = 64, 41, 12_000
 """Training objects are drawn from this seed; held-out ones everywhere else use other seeds."""
 HIGHEST = 45.0
 """Elevations are drawn from 0 up to it, degrees."""
-RECIPE = DenoiserRecipe(width=64, multipliers=(1, 2, 2), blocks=1, patch=4, attention=True, batch=16, steps=20_000, seed=1,
-                        settings=DenoiserSettings(lr=1.5e-3, noise_mean=-0.4, noise_std=1.4, decay=3_000,
-                                                  precision="bfloat16"))
+RECIPE = DenoiserRecipe(width=64, multipliers=(1, 2, 2), blocks=1, patch=4, attention=True, batch=16, steps=12_000, seed=1,
+                        settings=DenoiserSettings(lr=1.5e-3, noise_mean=-0.4, noise_std=1.4, decay=3_000))
 
 
 class Views:
