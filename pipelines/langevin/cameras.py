@@ -93,13 +93,21 @@ class Cameras:
 
     def rays(self, height: int, width: int) -> tuple[Tensor, Tensor]:
         """Origins and unit directions, each [B,H,W,3], through the centres of the pixels."""
-        half = torch.tan(torch.deg2rad(self.fov) / 2)[:, None, None]
-        y = 1 - 2 * (torch.arange(height).to(self.poses) + 0.5) / height
-        x = (2 * (torch.arange(width).to(self.poses) + 0.5) / width - 1) * (width / height)
-        across, along = (x[None, None] * half).expand(-1, height, -1), (y[None, :, None] * half).expand(-1, -1, width)
+        row = torch.arange(height).to(self.poses)[None, :, None].expand(len(self), -1, width)
+        column = torch.arange(width).to(self.poses)[None, None].expand(len(self), height, -1)
+        origins, directions = self.through(row, column, height, width)
+        return origins, directions
+
+    def through(self, row: Tensor, column: Tensor, height: int, width: int) -> tuple[Tensor, Tensor]:
+        """Origins and unit directions, each [B,...,3], through the centres of pixels: rows and columns [B,...] of pictures of a
+        height and a width."""
+        like = (len(self), *[1] * (row.ndim - 1))
+        half = torch.tan(torch.deg2rad(self.fov) / 2).reshape(like)
+        across = (2 * (column + 0.5) / width - 1) * (width / height) * half
+        along = (1 - 2 * (row + 0.5) / height) * half
         seen = torch.stack([across, along, -torch.ones_like(across)], dim=-1)
-        directions = torch.einsum("bij,bhwj->bhwi", self.poses[:, :3, :3], seen / length(seen))
-        return self.positions[:, None, None].expand_as(directions), directions
+        directions = torch.einsum("bij,b...j->b...i", self.poses[:, :3, :3], seen / length(seen))
+        return self.positions.reshape(*like, 3).expand_as(directions), directions
 
     def project(self, points: Tensor, height: int, width: int) -> tuple[Tensor, Tensor]:
         """Points [N,3] -> their places [B,N,2] as (column, row) in pixels, pixel centres at .5, and how far in front of the
@@ -151,9 +159,9 @@ def free(poses: Tensor, fov: Numbers = FOV) -> Cameras:
     return Cameras(poses, _together(fov, [0.0] * len(poses))[0].to(poses))
 
 
-def turntable(count: int, elevation: float = 15.0, distance: float = DISTANCE, fov: float = FOV) -> Cameras:
-    """count cameras once around, the first in front."""
-    return orbit([360.0 * i / count for i in range(count)], elevation, distance, fov)
+def turntable(count: int, elevation: float = 15.0, distance: float = DISTANCE, fov: float = FOV, first: float = 0.0) -> Cameras:
+    """count cameras once around from the azimuth `first` on."""
+    return orbit([first + 360.0 * i / count for i in range(count)], elevation, distance, fov)
 
 
 def random_orbits(count: int, generator: torch.Generator, *, elevation: tuple[float, float] = (-10.0, 50.0),
