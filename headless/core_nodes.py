@@ -8,6 +8,7 @@ from torch import Tensor
 
 from ..runtime.host import input_files, input_path, io, preview_images, save_images
 from .core_audio import AUDIO
+from .core_mesh import MESHES
 from .core_transforms import TRANSFORMS
 from .core_values import VALUES
 from .core_video import VIDEO
@@ -157,6 +158,7 @@ CORE_NODES: list[type[io.ComfyNode]] = [
     *TRANSFORMS,
     *AUDIO,
     *VIDEO,
+    *MESHES,
     *VALUES,
 ]
 """Every node of the host that the embedded host has."""

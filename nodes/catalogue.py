@@ -9,6 +9,7 @@ from . import (
     edit_vectors,
     editgan,
     editing,
+    field_views,
     host_model,
     import_checkpoint,
     label_bridges,
@@ -19,6 +20,7 @@ from . import (
     models,
     paint_label_map,
     photographs,
+    radiance_fields,
     train_denoiser,
     train_translators,
     training,
@@ -27,6 +29,6 @@ from . import (
 
 NODES: list[type[io.ComfyNode]] = [
     node for module in (models, import_checkpoint, editgan, editing, photographs, paint_label_map, label_maps, label_bridges,
-                        edit_vectors, translation, denoisers, langevin_settings, host_model, langevin, metrics, training,
-                        train_translators, train_denoiser, datasets)
+                        edit_vectors, translation, denoisers, langevin_settings, host_model, langevin, field_views,
+                        radiance_fields, metrics, training, train_translators, train_denoiser, datasets)
     for node in module.NODES]

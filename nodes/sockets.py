@@ -39,6 +39,9 @@ ClassCodeSocket = io.Custom("ATELIER_CLASS_CODE")
 DenoiserSocket = io.Custom("ATELIER_DENOISER")
 PriorSocket = io.Custom("ATELIER_PRIOR")
 RegionsSocket = io.Custom("ATELIER_REGIONS")
+CamerasSocket = io.Custom("ATELIER_CAMERAS")
+FieldSocket = io.Custom("ATELIER_RADIANCE_FIELD")
+ViewCameraSocket = io.Custom("LOAD3D_CAMERA")
 
 SMALLEST_SHARE = 4
 """A picture is enlarged at most this much on its way into a network."""

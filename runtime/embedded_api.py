@@ -19,6 +19,7 @@ from .embedded_types import (
     Int,
     Latent,
     Mask,
+    Mesh,
     Model,
     MultiType,
     NumberDisplay,
@@ -28,10 +29,11 @@ from .embedded_types import (
     UploadType,
     Vae,
     Video,
+    Voxel,
     WidgetInput,
 )
 
 __all__ = ["AnyType", "Audio", "Boolean", "Combo", "ComfyExtension", "ComfyNode", "ComfyTypeIO", "Conditioning",
            "ControlAfterGenerate", "Custom", "Float", "FolderType", "Hidden", "HiddenHolder", "Image", "Input", "Int",
-           "Latent", "Mask", "Model", "MultiType", "NodeInfoV1", "NodeOutput", "NumberDisplay", "Output", "Sampler",
-           "Schema", "String", "UploadType", "Vae", "Video", "WidgetInput"]
+           "Latent", "Mask", "Mesh", "Model", "MultiType", "NodeInfoV1", "NodeOutput", "NumberDisplay", "Output", "Sampler",
+           "Schema", "String", "UploadType", "Vae", "Video", "Voxel", "WidgetInput"]

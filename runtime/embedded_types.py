@@ -307,6 +307,18 @@ class Sampler(ComfyTypeIO):
     io_type = "SAMPLER"
 
 
+class Mesh(ComfyTypeIO):
+    """MESH, see `embedded_geometry`."""
+
+    io_type = "MESH"
+
+
+class Voxel(ComfyTypeIO):
+    """VOXEL, see `embedded_geometry`."""
+
+    io_type = "VOXEL"
+
+
 class AnyType(ComfyTypeIO):
     """Any type."""
 

@@ -15,7 +15,7 @@ from .identity import EMBEDDED
 from .weights import advice_for
 
 FAMILIES = ("stylegan2", "encoders", "label_branches", "perceptual", "identity", "funit", "unit", "denoisers", "class_codes",
-            "edit_vectors")
+            "edit_vectors", "radiance_fields")
 SUFFIXES = frozenset({".safetensors"})
 SHIPPED = Path(__file__).parent.parent / "demo" / "weights"
 

@@ -69,18 +69,24 @@ class DensityGrid:
     def solid(self, level: float, *, largest: bool) -> Volume:
         """Density that crosses the level only at surfaces to be kept: cavities are filled, and with `largest` the largest piece
         alone is left."""
-        from scipy import ndimage  # pyright: ignore[reportMissingTypeStubs]
-
-        ndi, found = cast(Any, ndimage), self.density.copy()
+        found = self.density.copy()
         inside = found > level
-        filled = cast("npt.NDArray[np.bool_]", ndi.binary_fill_holes(inside))
+        air = _pieces(np.pad(~inside, 1, constant_values=True))
+        filled = (air != air[0, 0, 0])[1:-1, 1:-1, 1:-1]
         found[filled & ~inside] = float(found.max())
         if largest:
-            pieces, count = ndi.label(filled)
-            if count > 1:
-                sizes = np.bincount(pieces.ravel())[1:]
-                found[filled & (pieces != 1 + int(sizes.argmax()))] = 0
+            pieces = _pieces(filled)
+            sizes = np.bincount(pieces.ravel())
+            sizes[0] = 0
+            found[filled & (pieces != sizes.argmax())] = 0
         return found
+
+
+def _pieces(solid: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
+    """Numbers from 1 for the pieces of what is true, which touch along faces; 0 elsewhere."""
+    from skimage import measure  # pyright: ignore[reportMissingTypeStubs]
+
+    return cast(Any, measure).label(solid, connectivity=1)
 
 
 def otsu(values: Volume) -> float:
@@ -110,16 +116,14 @@ def density_grid(density: DensityOf, side: int, *, device: torch.device | None =
     return DensityGrid(torch.stack(found).numpy())
 
 
-def extract_mesh(field: RadianceField, side: int = 128, *, level: float | None = None, largest: bool = True,
-                 on_step: OnStep = ignore) -> Mesh:
-    """The surface where the density is `level`, per unit of length; by default where solid begins (`DensityGrid.level`). side:
-    cells along each axis of [-1,1]^3. largest: of several pieces only the largest. The mesh is closed: what would leave the
+def extract_mesh(field: RadianceField, grid: DensityGrid, *, level: float | None = None, largest: bool = True) -> Mesh:
+    """The surface where the density is `level`, per unit of length; by default where solid begins (`DensityGrid.level`). grid:
+    of the field, at least 8 cells a side. largest: of several pieces only the largest. The mesh is closed: what would leave the
     cube is cut off flat. Raises EmptyFieldError, and InvalidInputError for a level that nothing reaches."""
     from skimage import measure  # pyright: ignore[reportMissingTypeStubs]
 
-    if side < 8:
-        raise InvalidInputError(f"A mesh is made on at least 8 cells a side, got {side}.")
-    grid = density_grid(field.density, side, device=field.device, on_step=on_step)
+    if len(grid.density) < 8:
+        raise InvalidInputError(f"A mesh is made on at least 8 cells a side, got {len(grid.density)}.")
     grid.require_something()
     level = grid.level if level is None else level
     if not 0 < level < float(grid.density.max()):

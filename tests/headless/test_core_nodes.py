@@ -48,6 +48,7 @@ HOST = {
     "Video Slice": (["video", "start_time", "duration", "strict_duration"], ["VIDEO"], False),
     "SaveAnimatedWEBP": (["images", "filename_prefix", "fps", "lossless", "quality", "method"], ["IMAGE"], True),
     "SaveAnimatedPNG": (["images", "filename_prefix", "fps", "compress_level"], ["IMAGE"], True),
+    "SaveGLB": (["mesh", "filename_prefix"], [], True),
     "PrimitiveString": (["value"], ["STRING"], False),
     "PrimitiveStringMultiline": (["value"], ["STRING"], False),
     "PrimitiveInt": (["value"], ["INT"], False),

@@ -20,7 +20,7 @@ else:
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 LAYERS = ["checkpoints", "demo", "headless", "nodes", "pipelines", "runtime"]
-IMPORTED_AS = {"pillow": "PIL", "comfy-cli": "comfy_cli"}
+IMPORTED_AS = {"pillow": "PIL", "comfy-cli": "comfy_cli", "scikit-image": "skimage"}
 TEXT = {".py", ".md", ".toml", ".txt", ".json", ".js", ".yml", ""}
 
 

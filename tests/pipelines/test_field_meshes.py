@@ -15,7 +15,15 @@ from hypothesis import strategies as st
 from latent_atelier.pipelines.errors import InvalidInputError
 from latent_atelier.pipelines.langevin.cameras import orbit
 from latent_atelier.pipelines.langevin.field_file import METADATA_KEY, load_field, save_field
-from latent_atelier.pipelines.langevin.meshes import DensityGrid, EmptyFieldError, Mesh, extract_mesh, otsu, to_linear
+from latent_atelier.pipelines.langevin.meshes import (
+    DensityGrid,
+    EmptyFieldError,
+    Mesh,
+    density_grid,
+    extract_mesh,
+    otsu,
+    to_linear,
+)
 from latent_atelier.pipelines.langevin.radiance_field import FieldConfig, RadianceField, field_config, new_field
 from latent_atelier.pipelines.langevin.rendering import Sampling, render
 from safetensors.torch import load_file, save_file
@@ -32,13 +40,17 @@ def ball(**changes) -> RadianceField:
     return field
 
 
+def surface(field: RadianceField, side: int, **options) -> Mesh:
+    return extract_mesh(field, density_grid(field.density, side), **options)
+
+
 def opened(mesh: Mesh) -> trimesh.Trimesh:
     return trimesh.Trimesh(mesh.vertices.numpy(), mesh.faces.numpy(), process=False)
 
 
 @pytest.mark.parametrize("level", [5.0, 40.0])
 def test_the_surface_lies_where_the_density_has_the_level(level) -> None:
-    mesh = extract_mesh(ball(), 64, level=level)
+    mesh = surface(ball(), 64, level=level)
     radius = 0.5 * (1 - (1 + math.log(math.expm1(level / 10))) / 10)
     assert torch.allclose(mesh.vertices.norm(dim=1), torch.tensor(radius), atol=2e-3)
     solid = opened(mesh)
@@ -73,18 +85,18 @@ def test_cavities_are_filled_and_the_largest_piece_is_kept() -> None:
 
 
 def test_what_leaves_the_cube_is_cut_off_flat() -> None:
-    mesh = extract_mesh(ball(blob_radius=1.3), 32, level=10.0)
+    mesh = surface(ball(blob_radius=1.3), 32, level=10.0)
     assert opened(mesh).is_watertight
     assert float(mesh.vertices.abs().max()) < 1.07
 
 
 def test_an_empty_field_is_a_sentence() -> None:
     with pytest.raises(EmptyFieldError, match=r"hides more than \d+ % .* fit it longer"):
-        extract_mesh(ball(density_scale=0.01), 16)
+        surface(ball(density_scale=0.01), 16)
     with pytest.raises(InvalidInputError, match="highest density"):
-        extract_mesh(ball(), 16, level=1e5)
+        surface(ball(), 16, level=1e5)
     with pytest.raises(InvalidInputError, match="at least 8"):
-        extract_mesh(ball(), 4)
+        surface(ball(), 4)
 
 
 def test_colours_become_linear_light_as_the_standard_says() -> None:

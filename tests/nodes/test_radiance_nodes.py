@@ -1,0 +1,178 @@
+"""Radiance fields in the graph: from pictures to views, a mesh and a file, and what is said when something is wrong."""
+
+from __future__ import annotations
+
+import io
+import json
+import struct
+
+import pytest
+import torch
+import trimesh
+from latent_atelier.demo.objects import make_object
+from latent_atelier.headless.core_mesh import SaveGLB
+from latent_atelier.nodes.field_views import CamerasNode, RenderViews, Turntable
+from latent_atelier.nodes.radiance_fields import (
+    LoadRadianceField,
+    RadianceFieldFromImages,
+    RadianceFieldToMesh,
+    SaveRadianceField,
+)
+from latent_atelier.pipelines.errors import InvalidInputError
+from latent_atelier.pipelines.langevin.cameras import orbit
+from latent_atelier.pipelines.langevin.field_learner import FieldLearner
+from latent_atelier.pipelines.langevin.meshes import EmptyFieldError
+from latent_atelier.pipelines.langevin.radiance_field import FieldConfig, RadianceField, new_field
+from latent_atelier.pipelines.langevin.rendering import Sampling, render
+from latent_atelier.runtime.context import Cancelled, ExecutionContext, Folders
+from latent_atelier.runtime.embedded_geometry import MESH
+from latent_atelier.runtime.embedded_node import Hidden, HiddenHolder
+from latent_atelier.runtime.room import OutOfRoomError
+from shots import psnr, shots
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+ROW = {"count": 12, "azimuth": 0.0, "span": 720.0, "elevation": 5.0, "elevation_to": 40.0, "distance": 3.5, "fov": 40.0,
+       "poses": "", "scale": 1.0}
+FIT = {"steps": 130, "rays": 640, "form": "planes", "resolution": 32, "background": "white", "seed": 0, "learning_rate": 0.05,
+       "smoothness": 0.02, "ray_samples": 24, "directional": False, "keep": ""}
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    place = tmp_path_factory.mktemp("fields")
+    return Folders(input=[place / "input"], output=place / "output", temp=place, models=[place / "models"])
+
+
+@pytest.fixture
+def context(folders):
+    context = ExecutionContext(folders=folders)
+    with context.activate(), torch.inference_mode():
+        yield context
+
+
+@pytest.fixture(scope="module")
+def given():
+    (cameras, _) = CamerasNode.execute(**ROW).args
+    pictures, cover = shots(make_object("car", (81, 0)), cameras, 32)
+    return pictures.permute(0, 2, 3, 1).contiguous(), cover, cameras
+
+
+@pytest.fixture(scope="module")
+def field(given, folders) -> RadianceField:
+    image, _, cameras = given
+    with ExecutionContext(folders=folders).activate(), torch.inference_mode():
+        found, report = RadianceFieldFromImages.execute(image, cameras, **FIT).args
+    assert float(report.split()[0]) > 20
+    return found
+
+
+@pytest.mark.usefixtures("context")
+def test_views_of_the_field_are_those_of_the_object(field, given) -> None:
+    image, cover, cameras = given
+    found, mask, depth, normals = RenderViews.execute(field, cameras, 32, 32, 48).args
+    assert psnr(found.permute(0, 3, 1, 2), image.permute(0, 3, 1, 2)) > 20
+    assert float((mask - cover).abs().mean()) < 0.05
+    true = torch.stack([torch.from_numpy(make_object("car", (81, 0)).picture(cameras[i], 32).depth) for i in range(3)])
+    solid = (cover[:3] > 0.99) & (mask[:3] > 0.9)
+    near = 1 - (true[solid] - true[solid].min()) / (true[solid].max() - true[solid].min())
+    assert float(torch.corrcoef(torch.stack([near, depth[:3, :, :, 0][solid]]))[0, 1]) > 0.9
+    assert float(depth[mask < 0.1].max()) == 0
+    facing = normals[:3][solid][:, 2] * 2 - 1
+    assert float((facing > 0).float().mean()) > 0.95
+    frames, = Turntable.execute(field, 4, 24, 15.0, 3.5, 24).args
+    assert frames.shape == (4, 24, 24, 3)
+    assert not torch.equal(frames[0], frames[2])
+
+
+def test_the_mesh_opens_elsewhere_closed_upright_and_with_the_colours_of_the_views(field, context) -> None:
+    mesh, voxel, about = RadianceFieldToMesh.execute(field, 64, 0.0, True, True).args
+    assert isinstance(mesh, MESH)
+    assert voxel.data.shape == (1, 64, 64, 64)
+    cls = type("Saving", (SaveGLB,), {"hidden": HiddenHolder({Hidden.prompt: {"1": {}}})})
+    saved, = cls.execute(mesh, "3d/car").ui["3d"]
+    content = (context.folders.output / saved["subfolder"] / saved["filename"]).read_bytes()
+    solid = trimesh.load(io.BytesIO(content), file_type="glb", force="mesh", process=False, skip_materials=True)
+    assert f"{len(solid.vertices)} vertices, {len(solid.faces)} faces" in about
+    assert solid.is_watertight
+    assert solid.is_winding_consistent
+    assert solid.volume > 0
+    body = make_object("car", (81, 0))
+    assert abs(body.distance(solid.vertices.astype("float32"))).mean() < 0.04
+    wide, high, long = solid.extents
+    assert high < wide * 1.1 < long * 1.1
+    tree = json.loads(content[20:20 + struct.unpack("<I", content[12:16])[0]])
+    assert tree["asset"]["extras"] == {"prompt": '{"1": {}}'}
+    assert tree["extensionsUsed"] == ["KHR_materials_unlit"]
+    kinds = {tree["accessors"][i]["componentType"] for i in tree["meshes"][0]["primitives"][0]["attributes"].values()}
+    assert kinds == {5126}  # float, colours too: eight bits of linear light would show steps in the dark
+    light = torch.from_numpy(solid.visual.vertex_colors[:, :3] / 255).float()
+    shown = torch.where(light < 0.0031308, 12.92 * light, 1.055 * light.clamp_min(1e-9) ** (1 / 2.4) - 0.055)
+    points, cameras = torch.from_numpy(solid.vertices).float(), orbit([20.0, 140.0, 260.0], 30.0)
+    view = render(field, cameras, 96, 96, torch.ones(3), Sampling(64, 128))
+    places, _ = cameras.project(points, 96, 96)
+    for i in range(3):
+        column, row = places[i].long().clamp(0, 95).unbind(dim=1)
+        away = (points - cameras.positions[i]).norm(dim=1)
+        front = (view.depth[i, row, column] - away).abs() < 0.03
+        assert int(front.sum()) > 500
+        wanted = view.colour[i, row, column][front]
+        error, elsewhere = ((wanted - colour).abs().mean() for colour in (shown[front], shown[front].roll(97, dims=0)))
+        assert error < 0.15  # of a field this blurred; one fitted for long comes to 0.04
+        assert error < 0.6 * elsewhere
+
+
+@pytest.mark.usefixtures("context")
+def test_a_field_is_saved_and_loaded(field, folders) -> None:
+    saved, = SaveRadianceField.execute(field, "radiance_fields/car").ui["files"]
+    place = folders.models[0] / "atelier" / "radiance_fields"
+    place.mkdir(parents=True, exist_ok=True)
+    (folders.output / saved["subfolder"] / saved["filename"]).replace(place / "car.safetensors")
+    assert LoadRadianceField.validate_inputs("car.safetensors") is True
+    found, = LoadRadianceField.execute("car.safetensors").args
+    assert all(torch.equal(a, b) for a, b in zip(found.parameters(), field.parameters(), strict=True))
+    assert "none.safetensors" in str(LoadRadianceField.validate_inputs("none.safetensors"))
+
+
+@pytest.mark.usefixtures("context")
+def test_a_cancelled_fit_goes_on_when_it_is_queued_again(given, folders) -> None:
+    image, cover, cameras = given
+    options = FIT | {"steps": 12, "rays": 64, "keep": "mine", "background": "random"}
+
+    def stop(step: int, _: int) -> None:
+        if step == 5:
+            stopped.cancel()
+
+    stopped = ExecutionContext(folders=folders, on_progress=stop)
+    with stopped.activate(), pytest.raises(Cancelled):
+        RadianceFieldFromImages.execute(image, cameras, **options, mask=cover)
+    resumed, _ = RadianceFieldFromImages.execute(image, cameras, **options, mask=cover).args
+    whole, _ = RadianceFieldFromImages.execute(image, cameras, **(options | {"keep": ""}), mask=cover).args
+    assert all(torch.equal(a, b) for a, b in zip(resumed.parameters(), whole.parameters(), strict=True))
+    assert (folders.output / "radiance_fields" / "mine" / "checkpoint.safetensors").is_file()
+
+
+@pytest.mark.usefixtures("context")
+def test_what_is_wrong_is_said(field, given, monkeypatch) -> None:
+    image, _, cameras = given
+    with pytest.raises(InvalidInputError, match="12 pictures and 5 cameras"):
+        RadianceFieldFromImages.execute(image, cameras[:5], **FIT)
+    with pytest.raises(EmptyFieldError, match="empty"):
+        RadianceFieldToMesh.execute(new_field(FieldConfig(density_scale=1e-3)), 16, 0.0, True, True)
+    with pytest.raises(InvalidInputError, match="4 channels"):
+        Turntable.execute(new_field(FieldConfig(channels=4)), 2, 16, 15.0, 3.5, 16)
+
+    def full(*_args, **_kwargs) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(FieldLearner, "step", full)
+    with pytest.raises(OutOfRoomError, match="lower rays, ray_samples or resolution") as raised:
+        RadianceFieldFromImages.execute(image, cameras, **FIT)
+    assert isinstance(raised.value, torch.OutOfMemoryError)
+
+
+def test_the_cameras_of_a_list_win_over_the_row() -> None:
+    found, about = CamerasNode.execute(**(ROW | {"poses": "30 10\n60 20 4 50"})).args
+    assert len(found) == 2
+    assert about.splitlines()[1] == "60 20 4 50"
+    view = {"position": {"x": 0, "y": 0, "z": 2}, "target": {"x": 0, "y": 0, "z": 0}, "zoom": 1, "cameraType": "perspective"}
+    assert CamerasNode.execute(**ROW, view=view).args[1] == "0 0 2 40"
