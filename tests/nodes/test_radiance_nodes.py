@@ -33,7 +33,7 @@ from shots import psnr, shots
 pytestmark = pytest.mark.usefixtures("one_thread")
 ROW = {"count": 12, "azimuth": 0.0, "span": 720.0, "elevation": 5.0, "elevation_to": 40.0, "distance": 3.5, "fov": 40.0,
        "poses": "", "scale": 1.0}
-FIT = {"steps": 130, "rays": 640, "form": "planes", "resolution": 32, "background": "white", "seed": 0, "learning_rate": 0.05,
+FIT = {"steps": 90, "rays": 512, "form": "planes", "resolution": 32, "background": "white", "seed": 0, "learning_rate": 0.05,
        "smoothness": 0.02, "ray_samples": 24, "directional": False, "keep": ""}
 
 
@@ -114,7 +114,7 @@ def test_the_mesh_opens_elsewhere_closed_upright_and_with_the_colours_of_the_vie
         column, row = places[i].long().clamp(0, 95).unbind(dim=1)
         away = (points - cameras.positions[i]).norm(dim=1)
         front = (view.depth[i, row, column] - away).abs() < 0.03
-        assert int(front.sum()) > 500
+        assert int(front.sum()) > 300
         wanted = view.colour[i, row, column][front]
         error, elsewhere = ((wanted - colour).abs().mean() for colour in (shown[front], shown[front].roll(97, dims=0)))
         assert error < 0.15  # of a field this blurred; one fitted for long comes to 0.04
