@@ -9,12 +9,16 @@ import numpy.typing as npt
 import torch
 from PIL import Image, ImageDraw
 
+from ..pipelines.langevin.camera_lists import row_of
+from ..pipelines.langevin.cameras import DISTANCE, FOV, Cameras
 from ..pipelines.sound_files import write_wav
 from .creatures import Pose, Species, render_creature, species
 from .landscapes import landscape
 from .music import RATE, Piece, Sound, compose
 from .music import render as render_music
+from .objects import make_object
 from .scenes import Car, render
+from .solids import Body
 from .streets import Street, render_street, streets
 
 IMAGES = Path(__file__).parent / "images"
@@ -27,6 +31,7 @@ MUSIC_SEED, MUSIC_SECONDS, MUSIC_GIVEN = 8107, 12.0, 6.0
 SMALL = 64
 SUNSET, AROUND = (512, 256), (768, 256)
 LANDSCAPE_SEED, LANDSCAPE_SIDES = 8113, (512, 672)
+OBJECT_SEED, OBJECT_VIEWS, OBJECT_TURNS, OBJECT_HEIGHTS = 8120, 24, 2, (5.0, 40.0)
 
 
 def shipped_cars() -> list[Car]:
@@ -80,6 +85,22 @@ def shipped_landscape() -> npt.NDArray[np.uint8]:
     return landscape("day", np.random.default_rng(LANDSCAPE_SEED))[:, slice(*LANDSCAPE_SIDES)]
 
 
+def shipped_house() -> Body:
+    """The house of house_views.png."""
+    return make_object("house", (OBJECT_SEED, 4))
+
+
+def shipped_cameras() -> Cameras:
+    """Where house_views.png is seen from: twice around, rising."""
+    return row_of(OBJECT_VIEWS, 0.0, 360.0 * OBJECT_TURNS, OBJECT_HEIGHTS, DISTANCE, FOV)
+
+
+def house_views() -> list[Image.Image]:
+    """The house from each of its cameras."""
+    body, cameras = shipped_house(), shipped_cameras()
+    return [Image.fromarray((body.picture(cameras[i], SMALL).colour * 255 + 0.5).astype(np.uint8)) for i in range(len(cameras))]
+
+
 def street() -> Image.Image:
     """A wider scene about the car at STREET_BOX, with things around it that the demo generator has never seen."""
     rng = np.random.default_rng(STREET_SEED)
@@ -101,10 +122,13 @@ def street() -> Image.Image:
 
 
 def main() -> None:
-    """Write all of it: cars, a street scene, creatures, streets by day, a landscape, masks for panoramas, and music."""
+    """Write all of it: cars, a street scene, creatures, streets by day, a landscape, masks for panoramas, music, and a house
+    from all sides."""
     IMAGES.mkdir(exist_ok=True)
     write_wav(IMAGES / "music_1.wav", torch.from_numpy(shipped_music())[None], RATE)
     street().save(IMAGES / "toy_street.png", optimize=True)
+    first, *rest = house_views()
+    first.save(IMAGES / "house_views.png", save_all=True, append_images=rest, duration=100)
     shown, (kind, pose) = shipped_creatures()
     for number, creature in enumerate(shown, start=1):
         Image.fromarray(render_creature(*creature, SMALL)).save(IMAGES / f"creature_class_{number}.png", optimize=True)

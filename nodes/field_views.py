@@ -11,6 +11,7 @@ from torch import Tensor
 from ..pipelines.errors import InvalidInputError
 from ..pipelines.langevin.camera_lists import camera_of_view, cameras_from_text, row_of
 from ..pipelines.langevin.cameras import DISTANCE, FOV, Cameras, turntable
+from ..pipelines.langevin.occupancy import OccupancyGrid
 from ..pipelines.langevin.radiance_field import RadianceField, copied
 from ..pipelines.langevin.rendering import Picture, Sampling, render
 from ..runtime import host
@@ -21,6 +22,8 @@ from .sockets import CamerasSocket, FieldSocket, ViewCameraSocket
 CATEGORY = "Atelier/Radiance Fields"
 LARGEST = 8192
 DETAIL = "width, height or samples"
+NORMAL_STEP = 0.015
+"""Half a cell of the default planes: normals show the surface, not the grid."""
 
 
 def samples_input() -> io.Input:
@@ -91,9 +94,10 @@ def seen(field: RadianceField, cameras: Cameras, width: int, height: int, sample
     progress = host.Progress(len(cameras))
     with room_for(f"pictures of {width}x{height}", DETAIL):
         there = copied(field, device)
-        behind = there.shown_background().detach()
+        behind, space = there.shown_background().detach(), OccupancyGrid.of(there.density, device=device)
         for i in range(len(cameras)):
-            found = render(there, cameras[i].to(device), height, width, behind, Sampling(samples, 2 * samples), normals=normals)
+            found = render(there, cameras[i].to(device), height, width, behind, Sampling(samples, 2 * samples), occupancy=space,
+                           normals=normals, step=NORMAL_STEP)
             use(found)
             progress.step_to(i + 1, lambda found=found: found.colour.permute(0, 3, 1, 2) * 2 - 1)
 

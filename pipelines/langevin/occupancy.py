@@ -24,19 +24,29 @@ class OccupancyGrid:
         self._near = self._sure = self.values
         self._full = torch.ones_like(self.values, dtype=torch.bool)
 
+    @classmethod
+    def of(cls, density: Callable[[Tensor], Tensor], side: int = SIDE, looks: int = 4, *,
+           device: torch.device | None = None) -> OccupancyGrid:
+        """Of a medium that does not change any more, looked at so many times; the same every time."""
+        found, generator = cls(side, device), torch.Generator().manual_seed(0)
+        for _ in range(looks):
+            found.update(density, generator, fade=1.0)
+        return found
+
     @property
     def share(self) -> float:
         """Of the space that is occupied, 0..1."""
         return float(self._full.float().mean())
 
-    def update(self, density: Callable[[Tensor], Tensor], generator: torch.Generator, batch: int = 2**17) -> None:
-        """Look at one random place in every cell. generator: on the CPU."""
+    def update(self, density: Callable[[Tensor], Tensor], generator: torch.Generator, batch: int = 2**17, *,
+               fade: float = DECAY) -> None:
+        """Look at one random place in every cell. generator: on the CPU. fade: what is left of what was seen before."""
         side, device = self.side, self.values.device
         where = torch.stack(torch.meshgrid(*[torch.arange(side)] * 3, indexing="ij"), dim=-1).reshape(-1, 3)
         points = ((where + torch.rand(where.shape, generator=generator)) * 2 / side - 1).to(device)
         with torch.no_grad():
             seen = torch.cat([density(points[i:i + batch]) for i in range(0, len(points), batch)]).reshape_as(self.values)
-        old = torch.where(torch.isinf(self.values), torch.zeros_like(seen), self.values * DECAY)
+        old = torch.where(torch.isinf(self.values), torch.zeros_like(seen), self.values * fade)
         self.values = torch.maximum(seen.to(old), old)
         self._derive()
 

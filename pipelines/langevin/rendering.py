@@ -179,13 +179,14 @@ class Picture:
 
 
 def render(medium: Medium, cameras: Cameras, height: int, width: int, background: Tensor, sampling: Sampling, *,
-           occupancy: OccupancyGrid | None = None, normals: bool = False) -> Picture:
-    """Pictures, without gradients, chunk by chunk; no randomness. background: [C]."""
+           occupancy: OccupancyGrid | None = None, normals: bool = False, step: float = NORMAL_STEP) -> Picture:
+    """Pictures, without gradients, chunk by chunk; no randomness. background: [C]. step: at which densities are compared for
+    normals; one of the size of a field's grid cells is less rough."""
     parts: list[tuple[Tensor, Tensor, Tensor, Tensor | None]] = []
     with torch.no_grad():
         for origins, directions in chunks(cameras, height, width, sampling.rays):
             seen = look(medium, origins, directions, sampling, occupancy=occupancy)
-            found = _normals(medium, origins, directions, seen) if normals else None
+            found = _normals(medium, origins, directions, seen, step) if normals else None
             parts.append((seen.over(background), seen.opacity, seen.depth, found))
     shape = (len(cameras), height, width)
     colour, opacity, depth = (torch.cat([part[i] for part in parts]) for i in range(3))  # pyright: ignore[reportArgumentType]
@@ -193,13 +194,13 @@ def render(medium: Medium, cameras: Cameras, height: int, width: int, background
     return Picture(colour.reshape(*shape, -1), opacity.reshape(shape), depth.reshape(shape), up)
 
 
-def _normals(medium: Medium, origins: Tensor, directions: Tensor, seen: Seen) -> Tensor:
+def _normals(medium: Medium, origins: Tensor, directions: Tensor, seen: Seen, step: float) -> Tensor:
     """Mean normal of what rays see, [R,3]; unit vectors, 0 where almost nothing is seen."""
     kept = (seen.weights > 1e-3).nonzero()
     rows = kept[:, 0]
     weight = seen.weights[rows, kept[:, 1]]
     points = origins[rows] + seen.middles[rows, kept[:, 1]][:, None] * directions[rows]
-    mean = torch.zeros_like(origins).index_add(0, rows, weight[:, None] * normals_at(medium.density, points))
+    mean = torch.zeros_like(origins).index_add(0, rows, weight[:, None] * normals_at(medium.density, points, step))
     return torch.where(seen.opacity[:, None] > 0.05, mean / length(mean).clamp_min(1e-9), torch.zeros_like(mean))
 
 

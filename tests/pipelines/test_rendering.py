@@ -214,3 +214,13 @@ def test_bad_settings_are_refused() -> None:
         field_config("cube")
     with pytest.raises(InvalidInputError, match="width"):
         field_config("planes", width=100_000)
+
+
+def test_a_grid_of_what_is_occupied_changes_nothing_that_is_seen() -> None:
+    camera, sampling, white = orbit([20.0, 110.0], 25.0), Sampling(64, 128), torch.ones(3)
+    grid = OccupancyGrid.of(SoftBall().density)
+    assert 0.065 < grid.share < 0.3  # the ball fills 0.065 of the cube; neighbours of its cells count
+    fine = render(SoftBall(), camera, 24, 24, white, Sampling(512, 512))
+    found = render(SoftBall(), camera, 24, 24, white, sampling, occupancy=grid)
+    assert float((found.opacity - fine.opacity).abs().max()) < 0.02
+    assert float((found.depth - fine.depth).abs().mean()) < 0.01

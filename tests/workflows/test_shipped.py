@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import trimesh
 from latent_atelier.demo.creatures import render_creature
 from latent_atelier.demo.hearing import beat_strength, key_share, tonality
 from latent_atelier.demo.landscapes import MOODS, landscapes
@@ -18,6 +19,7 @@ from latent_atelier.demo.make_images import (
     WHEEL_RADIUS,
     shipped_cars,
     shipped_creatures,
+    shipped_house,
     shipped_landscape,
     shipped_music,
     shipped_piece,
@@ -31,6 +33,7 @@ from latent_atelier.demo.streets import render_street
 from latent_atelier.headless.cli import main
 from latent_atelier.headless.sounds import load_sound
 from latent_atelier.pipelines.editgan.vectors import load_vector
+from latent_atelier.pipelines.langevin.cameras import orbit
 from latent_atelier.pipelines.sheets import CAPTION, MARGIN
 from PIL import Image
 
@@ -130,6 +133,21 @@ def test_the_painted_cabin_becomes_a_taller_one(outputs: dict[str, Path]) -> Non
     far = np.ones((SIZE, SIZE), bool)
     far[:36] = False
     assert -10 * np.log10(float(((edited - sheet[0, 0]) ** 2)[far].mean())) > 27
+
+
+def test_a_house_from_all_sides_becomes_a_mesh(outputs: dict[str, Path]) -> None:
+    folder, house = outputs["photos_to_mesh"] / "photos_to_mesh", shipped_house()
+    for number, (azimuth, elevation) in enumerate(((45, 12), (135, 30), (225, 20), (315, 38)), start=1):
+        true = house.picture(orbit(float(azimuth), float(elevation)), SIZE).colour
+        error = float(np.square(picture(folder / f"view_0000{number}_.png") - true).mean())
+        assert -10 * np.log10(error) > 26  # dB, from where no picture was taken
+    solid = trimesh.load(folder / "house_00001_.glb", force="mesh", process=False, skip_materials=True)
+    assert solid.is_watertight
+    assert np.abs(house.distance(solid.vertices.astype(np.float32))).mean() < 0.03
+    roof = solid.vertices[:, 1] > solid.bounds[1, 1] - 0.2
+    red, _, blue = solid.visual.vertex_colors[roof, :3].mean(axis=0)
+    assert blue > 2 * red  # the right way up, with its blue roof
+    assert Image.open(folder / "turntable_00001_.webp").n_frames == 24
 
 
 def test_report_names_every_node(outputs: dict[str, Path]) -> None:
