@@ -53,6 +53,26 @@ class IndependentNoise:
         return torch.stack(drawn).to(like.device)
 
 
+class ViewNoise:
+    """Of views of one object: each view has noise of its own but for its means over `cells` x `cells` parts of the picture,
+    which all views of a draw have in common, so that they decide alike which object they show. Every view alone sees standard
+    normal noise."""
+
+    def __init__(self, seed: int, cells: int = 4) -> None:
+        self.seed, self.cells = seed, cells
+
+    def __call__(self, draw: int, like: Tensor, view: View) -> Tensor:
+        own = torch.stack([seeded_normal(like.shape[1:], self.seed, draw, i, dtype=like.dtype) for i in range(len(like))])
+        height, width = own.shape[2:]
+        rows, columns = min(self.cells, height), min(self.cells, width)
+        of_row, of_column = torch.arange(height) * rows // height, torch.arange(width) * columns // width
+        part = of_row[:, None] * columns + of_column
+        count = torch.bincount(part.flatten(), minlength=rows * columns).to(own)
+        sums = own.new_zeros(*own.shape[:2], rows * columns).index_add(2, part.flatten(), own.flatten(2))
+        common = seeded_normal((own.shape[1], rows * columns), self.seed, draw, -1, dtype=like.dtype) * count.sqrt()
+        return (own + ((common - sums) / count)[:, :, part]).to(like.device)
+
+
 class CanvasNoise:
     """A field of noise per canvas and draw, made block by block where it is needed.
 

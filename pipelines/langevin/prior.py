@@ -4,7 +4,7 @@ A step renders a view x0, inverts it to a noisy x_sigma, churns that with the ma
 
     x' = x_sigma + tau (D(x_sigma; sigma) - x_sigma) + sqrt(2 tau) sigma eps,
 
-and moves the representation so that the view nears  x0 + D'(x'; sigma) - D'(x_sigma; sigma)  with the auxiliary denoiser D'.
+and moves the representation so that the view nears  D'(x'; sigma) + x0 - D'(x_sigma; sigma)  with the auxiliary denoiser D'.
 sigma falls from sweep to sweep.
 """
 
@@ -38,7 +38,9 @@ class PriorSettings:
     the denoiser's sigma_data. schedule: how the level falls; 'random' draws it log-uniformly below a falling bound, 'constant'
     stays at sigma_max. tau: step of the Langevin equation, 0 to 4. churn: 'euler' as the patent prints it, 'exact' keeps the
     noise level to all orders at the cost of one more call. inversion: see there. naive_below: levels, in units of sigma_data,
-    at and below which naive noise inverts. repeats: sweeps at each level. Raises InvalidInputError.
+    at and below which naive noise inverts. repeats: sweeps at each level. keep: share of what the inversion does not explain,
+    x0 - D'(x_sigma), that stays in the target: 1 is the patent's, and right where a view can become anything; 0 aims at
+    D'(x') itself, which clears away what a representation shows but no picture of the prior would. Raises InvalidInputError.
     """
 
     sweeps: int = 128
@@ -50,8 +52,11 @@ class PriorSettings:
     inversion: Inversion = field(default_factory=Inversion)
     naive_below: float = 0.2
     repeats: int = 1
+    keep: float = 1.0
 
     def __post_init__(self) -> None:
+        if not 0 <= self.keep <= 1:
+            raise InvalidInputError(f"A share from 0 to 1 of what an inversion does not explain is kept, got {self.keep:g}.")
         if self.sweeps < 1 or self.repeats < 1:
             raise InvalidInputError(f"A prior makes at least one sweep, got {self.sweeps} with {self.repeats} repeats.")
         if not 0 < self.sigma_min <= self.sigma_max:
@@ -89,7 +94,8 @@ class Representation(Protocol):
     """Anything that can be shown and moved: a canvas, the weights of a radiance field. share: of the way to a target, how much
     an update goes; 1 where a target is reached."""
 
-    share: float
+    @property
+    def share(self) -> float: ...
 
     def views(self, sweep: int) -> Iterable[Any]:
         """What a sweep looks at, a batch of N samples at a time."""
@@ -148,11 +154,11 @@ def langevin_step(x0: Tensor, sigma: float, settings: PriorSettings, main: Denoi
         level = sigma * math.sqrt(1 - settings.tau / 2)
         x = invert(kind, x0, level, noise, denoise_aux, sigma_data=main.sigma_data)
         x_prime = exact_churn(x, lambda z: main(z, sigma, view), sigma, settings.tau, eps)
-        return Step(x, x_prime, x0 + aux(x_prime, level, view) - aux(x, level, view))
+        return Step(x, x_prime, aux(x_prime, level, view) + settings.keep * (x0 - aux(x, level, view)))
     x = invert(kind, x0, sigma, noise, denoise_aux, sigma_data=main.sigma_data)
     by_main, by_aux = both(main, aux, x, sigma, view)
     x_prime = euler_churn(x, by_main, sigma, settings.tau, eps)
-    return Step(x, x_prime, x0 + aux(x_prime, sigma, view) - by_aux)
+    return Step(x, x_prime, aux(x_prime, sigma, view) + settings.keep * (x0 - by_aux))
 
 
 def both(main: Denoiser, aux: Denoiser, x: Tensor, sigma: float, view: View | None) -> tuple[Tensor, Tensor]:

@@ -75,6 +75,18 @@ def test_naive_inversion_settles_at_the_prior(variance: float, tau: float) -> No
     assert settled(variance, 0.5, with_inversion(1e-6, Inversion("naive"))) == pytest.approx(1, abs=1e-5)
 
 
+@pytest.mark.parametrize(("keep", "tau"), [*product((0.0, 0.5, 1.0), TAUS)])
+def test_what_is_not_explained_stays_or_goes(keep: float, tau: float) -> None:
+    """Naive noise n: x' = c (x0 + s n) + sqrt(2 tau) s eps, c = 1 - tau (1 - H), so x0 <- (H c + keep (1 - H)) x0 + noise."""
+    variance, sigma = 0.7, 0.5
+    h = gain(variance, sigma)
+    c = 1 - tau * (1 - h)
+    move = h * c + keep * (1 - h)
+    power = sigma**2 * ((h * c - keep * h) ** 2 + 2 * tau * h * h)
+    settings = replace(with_inversion(tau, Inversion("naive")), keep=keep)
+    assert settled(variance, sigma, settings) == pytest.approx(power / (1 - move * move) / variance)
+
+
 @pytest.mark.parametrize(("variance", "tau"), [*product(VARIANCES, TAUS)])
 def test_exact_inversion_settles_at_denoised_pictures(variance: float, tau: float) -> None:
     """Back-propagation that has converged; so has Picard, in fewer calls."""
