@@ -9,6 +9,7 @@ from . import (
     edit_vectors,
     editgan,
     editing,
+    field_prior,
     field_views,
     host_model,
     import_checkpoint,
@@ -30,5 +31,5 @@ from . import (
 NODES: list[type[io.ComfyNode]] = [
     node for module in (models, import_checkpoint, editgan, editing, photographs, paint_label_map, label_maps, label_bridges,
                         edit_vectors, translation, denoisers, langevin_settings, host_model, langevin, field_views,
-                        radiance_fields, metrics, training, train_translators, train_denoiser, datasets)
+                        radiance_fields, field_prior, metrics, training, train_translators, train_denoiser, datasets)
     for node in module.NODES]

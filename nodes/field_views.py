@@ -11,13 +11,16 @@ from torch import Tensor
 from ..pipelines.errors import InvalidInputError
 from ..pipelines.langevin.camera_lists import camera_of_view, cameras_from_text, row_of
 from ..pipelines.langevin.cameras import DISTANCE, FOV, Cameras, turntable
+from ..pipelines.langevin.codec import Codec, Pixels
 from ..pipelines.langevin.occupancy import OccupancyGrid
 from ..pipelines.langevin.radiance_field import RadianceField, copied
 from ..pipelines.langevin.rendering import Picture, Sampling, render
 from ..runtime import host
 from ..runtime.host import io
+from ..runtime.model_cache import ModelHandle
 from ..runtime.room import room_for
-from .sockets import CamerasSocket, FieldSocket, ViewCameraSocket
+from .prior_model import PriorModel, prior_model
+from .sockets import CamerasSocket, DenoiserSocket, FieldSocket, ViewCameraSocket
 
 CATEGORY = "Atelier/Radiance Fields"
 LARGEST = 8192
@@ -33,10 +36,27 @@ def samples_input() -> io.Input:
 
 def pictures_only(field: RadianceField) -> RadianceField:
     """The field, if its colours are those of pictures."""
-    if field.config.channels != 3:
-        raise InvalidInputError(f"The radiance field has {field.config.channels} channels, which are no colours; this node "
-                                f"needs one of pictures.")
+    if field.config.colour != "sigmoid" or field.config.channels != 3:
+        raise InvalidInputError(f"The radiance field has {field.config.channels} channels of latents, which are no colours; "
+                                f"render views of it with its denoiser connected, and fit a field to these.")
     return field
+
+
+def codec_of(field: RadianceField, denoiser: ModelHandle | PriorModel | None) -> Codec:
+    """What turns a field's channels into pictures -1..1."""
+    if denoiser is None or field.config.colour == "sigmoid":
+        pictures_only(field)
+        return Pixels(3)
+    model = prior_model(denoiser)
+    if model.axes != 2 or model.channels != field.config.channels:
+        raise InvalidInputError(f"The radiance field has {field.config.channels} channels and '{model.name}' has "
+                                f"{model.channels}; connect the denoiser that shaped it.")
+    return model.pictures
+
+
+def decoder_input() -> io.Input:
+    return DenoiserSocket.Input("denoiser", optional=True, tooltip="For a field of latents: the denoiser that shaped it, whose "
+                                "VAE shows it.")
 
 
 def _angle(name: str, default: float, low: float, high: float, tooltip: str) -> io.Input:
@@ -87,19 +107,34 @@ class CamerasNode(io.ComfyNode):
         return io.NodeOutput(found, "\n".join(" ".join(f"{value:.4g}" for value in row) for row in rows))
 
 
-def seen(field: RadianceField, cameras: Cameras, width: int, height: int, samples: int, *, normals: bool = False,
-         use: Callable[[Picture], None]) -> None:
-    """Render camera by camera, with progress and previews; `use` gets one picture at a time, on the CPU."""
+def seen(field: RadianceField, cameras: Cameras, width: int, height: int, samples: int, *, codec: Codec,
+         normals: bool = False, use: Callable[[Tensor, Picture], None]) -> None:
+    """Render camera by camera, with progress and previews; `use` gets a picture's colours [1,H,W,3], 0..1, and what else was
+    seen, at the size of the field's own views."""
     device = host.compute_device()
     progress = host.Progress(len(cameras))
-    with room_for(f"pictures of {width}x{height}", DETAIL):
+    with room_for(f"pictures of {width}x{height}", DETAIL), host.autograd(), torch.no_grad():
         there = copied(field, device)
         behind, space = there.shown_background().detach(), OccupancyGrid.of(there.density, device=device)
+        size = (-(-height // codec.scale), -(-width // codec.scale))
         for i in range(len(cameras)):
-            found = render(there, cameras[i].to(device), height, width, behind, Sampling(samples, 2 * samples), occupancy=space,
+            found = render(there, cameras[i].to(device), *size, behind, Sampling(samples, 2 * samples), occupancy=space,
                            normals=normals, step=NORMAL_STEP)
-            use(found)
-            progress.step_to(i + 1, lambda found=found: found.colour.permute(0, 3, 1, 2) * 2 - 1)
+            colour = found.colour.permute(0, 3, 1, 2)
+            if field.config.colour == "linear":
+                colour = (codec.decode(colour, (False, False))[..., :height, :width] + 1) / 2
+            colour = colour.clamp(0, 1).float().cpu()
+            use(colour.permute(0, 2, 3, 1).contiguous(), found)
+            progress.step_to(i + 1, lambda colour=colour: colour * 2 - 1)
+
+
+def enlarged(values: Tensor, size: tuple[int, int]) -> Tensor:
+    """Values [B,H,W,...] at another size, as they are where they have it."""
+    if tuple(values.shape[1:3]) == size:
+        return values
+    flat = values.reshape(*values.shape[:3], -1).permute(0, 3, 1, 2)
+    grown = torch.nn.functional.interpolate(flat, size, mode="bilinear", align_corners=False)
+    return grown.permute(0, 2, 3, 1).reshape(len(values), *size, *values.shape[3:])
 
 
 def depth_picture(depth: Tensor, opacity: Tensor) -> Tensor:
@@ -131,7 +166,7 @@ class RenderViews(io.ComfyNode):
                     CamerasSocket.Input("cameras", tooltip="Where from."),
                     host.node_input(io.Int, "width", default=256, min=8, max=LARGEST, tooltip="Of the pictures, in pixels."),
                     host.node_input(io.Int, "height", default=256, min=8, max=LARGEST, tooltip="Of the pictures, in pixels."),
-                    samples_input()],
+                    samples_input(), decoder_input()],
             outputs=[io.Image.Output("image", tooltip="The pictures, one per camera, 0..1."),
                      io.Mask.Output("mask", tooltip="Where the object is: its opacity, 0..1."),
                      io.Image.Output("depth", tooltip="1 for the nearest of all pictures, down to 0.1 for the farthest, 0 for "
@@ -140,14 +175,21 @@ class RenderViews(io.ComfyNode):
                                      "grey for nothing.")])
 
     @classmethod
-    def execute(cls, field: RadianceField, cameras: Cameras, width: int, height: int, samples: int) -> io.NodeOutput:
+    def execute(cls, field: RadianceField, cameras: Cameras, width: int, height: int, samples: int,
+                denoiser: ModelHandle | PriorModel | None = None) -> io.NodeOutput:
+        colours: list[Tensor] = []
         parts: list[Picture] = []
-        seen(pictures_only(field), cameras, width, height, samples, normals=True, use=parts.append)
-        colour, opacity, depth = (torch.cat([getattr(part, name).float().cpu() for part in parts])
-                                  for name in ("colour", "opacity", "depth"))
+
+        def use(colour: Tensor, found: Picture) -> None:
+            colours.append(colour)
+            parts.append(found)
+
+        seen(field, cameras, width, height, samples, codec=codec_of(field, denoiser), normals=True, use=use)
+        opacity, depth = (enlarged(torch.cat([getattr(part, name).float().cpu() for part in parts]), (height, width))
+                          for name in ("opacity", "depth"))
         normals = torch.cat([part.normals.float().cpu() for part in parts if part.normals is not None])
-        return io.NodeOutput(colour.clamp(0, 1), opacity.clamp(0, 1), depth_picture(depth, opacity),
-                             normal_picture(normals, cameras))
+        return io.NodeOutput(torch.cat(colours), opacity.clamp(0, 1), depth_picture(depth, opacity),
+                             normal_picture(enlarged(normals, (height, width)), cameras))
 
 
 class Turntable(io.ComfyNode):
@@ -165,16 +207,16 @@ class Turntable(io.ComfyNode):
                     _angle("elevation", 15.0, -89, 89, "Degrees above the ground plane."),
                     host.node_input(io.Float, "distance", default=DISTANCE, min=0.1, max=100, step=0.1,
                                     tooltip="Of the camera from the middle."),
-                    samples_input()],
+                    samples_input(), decoder_input()],
             outputs=[io.Image.Output("frames", tooltip="The frames, 0..1; the first sees the front.")])
 
     @classmethod
-    def execute(cls, field: RadianceField, frames: int, size: int, elevation: float, distance: float,
-                samples: int) -> io.NodeOutput:
+    def execute(cls, field: RadianceField, frames: int, size: int, elevation: float, distance: float, samples: int,
+                denoiser: ModelHandle | PriorModel | None = None) -> io.NodeOutput:
         parts: list[Tensor] = []
-        seen(pictures_only(field), turntable(frames, elevation, distance), size, size, samples,
-             use=lambda found: parts.append(found.colour.float().cpu()))
-        return io.NodeOutput(torch.cat(parts).clamp(0, 1))
+        seen(field, turntable(frames, elevation, distance), size, size, samples, codec=codec_of(field, denoiser),
+             use=lambda colour, _: parts.append(colour))
+        return io.NodeOutput(torch.cat(parts))
 
 
 NODES = [CamerasNode, RenderViews, Turntable]

@@ -102,25 +102,30 @@ def run_with_regions(model: PriorModel, regions: Sequence[PlacedRegion], size: S
                      gradients: bool = False) -> Any:
     """body(denoiser) with every region's denoiser in its place; masks are scaled to the canvas. gradients: they will go through
     the denoisers."""
-    for region in regions:
-        there = region.model
-        if (there.channels, there.axes, there.host is None) != (model.channels, model.axes, model.host is None):
-            raise InvalidInputError(f"The region's denoiser '{there.name}' works on other data than '{model.name}'; give "
-                                    f"one of the same kind.")
-
     def together(denoisers: Sequence[Denoiser]) -> Any:
         placed = [Region(denoiser, scaled_mask(region.mask, size))
                   for denoiser, region in zip(denoisers[1:], regions, strict=True)]
         return body(Regions(denoisers[0], placed) if placed else denoisers[0])
 
+    return run_together(model, [region.model for region in regions], size, together, gradients=gradients)
+
+
+def run_together(model: PriorModel, others: Sequence[PriorModel], size: Sequence[int],
+                 body: Callable[[Sequence[Denoiser]], Any], *, gradients: bool = False) -> Any:
+    """body([denoiser of the model, those of the others]) for data of a size. Raises InvalidInputError for others of another
+    kind."""
+    for there in others:
+        if (there.channels, there.axes, there.host is None) != (model.channels, model.axes, model.host is None):
+            raise InvalidInputError(f"The denoiser '{there.name}' works on other data than '{model.name}'; give one of the "
+                                    f"same kind.")
     if model.host is not None:
-        others = [region.model.host for region in regions if region.model.host is not None]
-        return replace(model.host, gradients=gradients, crop=model.crop_on(size)).run(together, others)
+        hosts = [there.host for there in others if there.host is not None]
+        return replace(model.host, gradients=gradients, crop=model.crop_on(size)).run(body, hosts)
 
-    def nested(found: Sequence[Denoiser], rest: Sequence[PlacedRegion]) -> Any:
-        return rest[0].model.run(lambda denoiser: nested([*found, denoiser], rest[1:])) if rest else together(found)
+    def nested(found: Sequence[Denoiser], rest: Sequence[PriorModel]) -> Any:
+        return rest[0].run(lambda denoiser: nested([*found, denoiser], rest[1:])) if rest else body(found)
 
-    return model.run(lambda denoiser: nested([denoiser], regions))
+    return model.run(lambda denoiser: nested([denoiser], others))
 
 
 def scaled_mask(mask: Tensor, size: Sequence[int]) -> Tensor:

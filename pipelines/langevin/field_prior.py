@@ -137,7 +137,7 @@ class FieldViews:
 
     def aim(self, view: Cameras, target: Tensor) -> None:
         """Keep a target without learning it yet."""
-        self._targets.append((view, target))
+        self._targets.append((view, target.clone()))  # a host's network gives tensors that no gradient goes through
 
     def forget(self) -> None:
         """Drop the targets kept."""

@@ -11,7 +11,9 @@ import torch
 import trimesh
 from latent_atelier.demo.objects import make_object
 from latent_atelier.headless.core_mesh import SaveGLB
+from latent_atelier.nodes.field_prior import RadianceFieldFromPrior
 from latent_atelier.nodes.field_views import CamerasNode, RenderViews, Turntable
+from latent_atelier.nodes.prior_model import PriorModel
 from latent_atelier.nodes.radiance_fields import (
     LoadRadianceField,
     RadianceFieldFromImages,
@@ -20,6 +22,7 @@ from latent_atelier.nodes.radiance_fields import (
 )
 from latent_atelier.pipelines.errors import InvalidInputError
 from latent_atelier.pipelines.langevin.cameras import orbit
+from latent_atelier.pipelines.langevin.codec import Codec
 from latent_atelier.pipelines.langevin.field_learner import FieldLearner
 from latent_atelier.pipelines.langevin.meshes import EmptyFieldError
 from latent_atelier.pipelines.langevin.radiance_field import FieldConfig, RadianceField, new_field
@@ -28,7 +31,9 @@ from latent_atelier.runtime.context import Cancelled, ExecutionContext, Folders
 from latent_atelier.runtime.embedded_geometry import MESH
 from latent_atelier.runtime.embedded_node import Hidden, HiddenHolder
 from latent_atelier.runtime.room import OutOfRoomError
+from object_priors import OneOf
 from shots import psnr, shots
+from torch import Tensor
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 ROW = {"count": 12, "azimuth": 0.0, "span": 720.0, "elevation": 5.0, "elevation_to": 40.0, "distance": 3.5, "fov": 40.0,
@@ -158,8 +163,8 @@ def test_what_is_wrong_is_said(field, given, monkeypatch) -> None:
         RadianceFieldFromImages.execute(image, cameras[:5], **FIT)
     with pytest.raises(EmptyFieldError, match="empty"):
         RadianceFieldToMesh.execute(new_field(FieldConfig(density_scale=1e-3)), 16, 0.0, True, True)
-    with pytest.raises(InvalidInputError, match="4 channels"):
-        Turntable.execute(new_field(FieldConfig(channels=4)), 2, 16, 15.0, 3.5, 16)
+    with pytest.raises(InvalidInputError, match="4 channels of latents"):
+        Turntable.execute(new_field(FieldConfig(channels=4, colour="linear")), 2, 16, 15.0, 3.5, 16)
 
     def full(*_args, **_kwargs) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory")
@@ -176,3 +181,80 @@ def test_the_cameras_of_a_list_win_over_the_row() -> None:
     assert about.splitlines()[1] == "60 20 4 50"
     view = {"position": {"x": 0, "y": 0, "z": 2}, "target": {"x": 0, "y": 0, "z": 0}, "zoom": 1, "cameraType": "perspective"}
     assert CamerasNode.execute(**ROW, view=view).args[1] == "0 0 2 40"
+
+
+def prior_over(pair: OneOf, *, channels: int = 3, codec: Codec | None = None) -> PriorModel:
+    """An exact prior as a denoiser socket carries one."""
+    return PriorModel("exact", channels, (16, 16), 1, torch.device("cpu"), lambda body: body(pair), codec=codec)
+
+
+SHAPE = {"sweeps": 10, "views": 4, "inner_steps": 6, "rays": 384, "form": "planes", "resolution": 24, "background": "white",
+         "elevation_from": 0.0, "elevation_to": 45.0, "distance": 3.5, "fov": 40.0, "seed": 0, "sigma_max": 40.0,
+         "sigma_min": 0.2, "tau": 0.5, "coarse": 0.0, "learning_rate": 0.05, "smoothness": 0.02, "ray_samples": 16, "keep": ""}
+
+
+@pytest.fixture(scope="module")
+def pair() -> OneOf:
+    return OneOf([make_object("car", (90, 6)), make_object("house", (90, 2))], 16)
+
+
+@pytest.mark.usefixtures("context")
+@pytest.mark.parametrize("wanted", [0, 1])
+def test_a_photograph_is_completed_by_the_prior(pair, wanted) -> None:
+    cameras = CamerasNode.execute(**(ROW | {"poses": "40 20"})).args[0]
+    image = (pair.views(cameras)[wanted].permute(0, 2, 3, 1) + 1) / 2
+    field, report = RadianceFieldFromPrior.execute(prior_over(pair), **SHAPE, image=image, cameras=cameras).args
+    assert report.splitlines()[0] == "10 sweeps, 80 views denoised"
+    unseen = CamerasNode.execute(**(ROW | {"poses": "150 10\n270 30"})).args[0]
+    found = RenderViews.execute(field, unseen, 16, 16, 32).args[0].permute(0, 3, 1, 2)
+    errors = ((found * 2 - 1)[None] - pair.views(unseen)).square().flatten(1).mean(dim=1)
+    assert errors[wanted] < 0.4 * errors[1 - wanted]
+
+
+class Halved:
+    """A codec of latents of four channels at half the size: the mean of two by two pixels, and grey."""
+
+    scale, colours = 2, 3
+
+    def encode(self, pictures: Tensor, wrap: object) -> Tensor:
+        small = torch.nn.functional.avg_pool2d(pictures, 2)
+        return torch.cat([small, small.mean(dim=1, keepdim=True)], dim=1) * 3
+
+    def decode(self, canvas: Tensor, wrap: object) -> Tensor:
+        return torch.nn.functional.interpolate(canvas[:, :3] / 3, scale_factor=2, mode="nearest")
+
+    preview = decode
+
+
+@pytest.mark.usefixtures("context")
+def test_a_field_of_latents_is_shown_by_its_denoiser(pair) -> None:
+    class Latent:
+        sigma_data = 1.5
+
+        def __call__(self, x: Tensor, sigma: float, view: object = None) -> Tensor:
+            truth = pair.views(view)[0]
+            return torch.cat([truth, truth.mean(dim=1, keepdim=True)], dim=1) * 3
+
+    model = PriorModel("latents", 4, (16, 16), 1, torch.device("cpu"), lambda body: body(Latent()), codec=Halved())
+    field, _ = RadianceFieldFromPrior.execute(model, **(SHAPE | {"sweeps": 8, "inner_steps": 14}), side=model).args
+    cameras = CamerasNode.execute(**(ROW | {"poses": "60 20"})).args[0]
+    image, mask, depth, normals = RenderViews.execute(field, cameras, 32, 32, 32, model).args
+    assert image.shape == normals.shape == depth.shape == (1, 32, 32, 3)
+    assert mask.shape == (1, 32, 32)
+    truth = torch.nn.functional.interpolate((pair.views(cameras)[0] + 1) / 2, scale_factor=2, mode="nearest")
+    assert psnr(image.permute(0, 3, 1, 2), truth) > 15
+    with pytest.raises(InvalidInputError, match="channels of latents"):
+        RadianceFieldToMesh.execute(field, 16, 0.0, True, True)
+    with pytest.raises(InvalidInputError, match="connect the denoiser that shaped it"):
+        Turntable.execute(field, 1, 16, 15.0, 3.5, 16, prior_over(pair))
+
+
+@pytest.mark.usefixtures("context")
+def test_what_a_prior_cannot_do_is_said(pair, given) -> None:
+    with pytest.raises(InvalidInputError, match="needs its camera"):
+        RadianceFieldFromPrior.execute(prior_over(pair), **SHAPE, image=given[0])
+    sound = PriorModel("sound", 1, (64,), 1, torch.device("cpu"), lambda body: body(pair))
+    with pytest.raises(InvalidInputError, match="along 1 axes"):
+        RadianceFieldFromPrior.execute(sound, **SHAPE)
+    with pytest.raises(InvalidInputError, match="works on other data"):
+        RadianceFieldFromPrior.execute(prior_over(pair), **SHAPE, back=prior_over(pair, channels=4))

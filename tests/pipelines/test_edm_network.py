@@ -80,7 +80,7 @@ def test_batches_change_nothing() -> None:
     x, sigma, labels = torch.randn(3, 3, 32, 32), torch.tensor([0.1, 1.0, 5.0]), torch.randn(3, 2)
     whole = found(x, sigma, labels)
     single = torch.cat([found(x[i:i + 1], sigma[i:i + 1], labels[i:i + 1]) for i in range(3)])
-    torch.testing.assert_close(whole, single, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(whole, single, rtol=1e-5, atol=4e-6)  # a convolution of three sums in another order
 
 
 def test_positions_are_smooth_and_tell_heights_apart() -> None:
