@@ -76,10 +76,12 @@ class FieldPriorSettings:
 
 class FieldViews:
     """A field as a representation (`prior.Representation`): views are cameras, pictures float [N,C,H,W] in the denoiser's
-    units, -1..1 for a field of colours. anchors: pictures that it keeps showing."""
+    units, -1..1 for a field of colours. anchors: pictures that it keeps showing. pool: cameras to choose from, for a denoiser
+    that knows no others; without it any within the settings' ranges."""
 
-    def __init__(self, learner: FieldLearner, settings: FieldPriorSettings, anchors: PosedImages | None = None) -> None:
-        self.learner, self.settings, self.anchors = learner, settings, anchors
+    def __init__(self, learner: FieldLearner, settings: FieldPriorSettings, anchors: PosedImages | None = None,
+                 pool: Cameras | None = None) -> None:
+        self.learner, self.settings, self.anchors, self.pool = learner, settings, anchors, pool
         self.measured = 1.0
         self.sampling = learner.learning.sampling
         self._targets: list[tuple[Cameras, Tensor]] = []
@@ -94,10 +96,17 @@ class FieldViews:
 
     def views(self, sweep: int) -> Sequence[Cameras]:
         """One batch of cameras, spread round; which ones follows from the seed and the sweep alone."""
+        return [self.cameras(self.settings.views, sweep)]
+
+    def cameras(self, count: int, draw: int) -> Cameras:
+        """So many cameras."""
         s = self.settings
-        generator = torch.Generator().manual_seed(mixed(s.seed, sweep) % 2**63)
-        return [random_orbits(s.views, generator, elevation=s.elevation, distance=s.distance,
-                              fov=s.fov).to(self.learner.field.device)]
+        generator = torch.Generator().manual_seed(mixed(s.seed, draw) % 2**63)
+        if self.pool is not None:
+            found = self.pool[torch.randperm(len(self.pool), generator=generator)[:count]]
+        else:
+            found = random_orbits(count, generator, elevation=s.elevation, distance=s.distance, fov=s.fov)
+        return found.to(self.learner.field.device)
 
     def render(self, view: Cameras) -> Tensor:
         """What cameras see, [N,C,H,W]; no gradients."""
@@ -179,13 +188,13 @@ class FieldPrior:
 
     def __init__(self, config: FieldConfig, main: Denoiser, settings: FieldPriorSettings, *, aux: Denoiser | None = None,
                  anchors: PosedImages | None = None, begun: RadianceField | None = None, noise: NoiseSource | None = None,
-                 device: torch.device | None = None) -> None:
+                 pool: Cameras | None = None, device: torch.device | None = None) -> None:
         device = device or torch.device("cpu")
         self.main, self.aux, self.settings = main, aux, settings
         model = (new_field(config, settings.seed) if begun is None else begun).to(device)
         learner = FieldLearner(model, settings.learning, seeded(settings.seed))
         learner.see_space()
-        self.views = FieldViews(learner, settings, None if anchors is None else anchors.to(device))
+        self.views = FieldViews(learner, settings, None if anchors is None else anchors.to(device), pool)
         self.noise = ViewNoise(settings.seed) if noise is None else noise
         self.schedule = settings.prior.sigmas(main.sigma_data, settings.seed, bounds=levels_known(main))
         self.done, self.begun = 0, begun is not None
@@ -214,9 +223,7 @@ class FieldPrior:
     def expect(self) -> None:
         """Let the field learn what the denoiser expects from each side before anything is decided: D of noise alone."""
         s = self.settings
-        generator = seeded(mixed(s.seed, len(self.schedule)) % 2**63)
-        views = random_orbits(3 * s.views, generator, elevation=s.elevation, distance=s.distance, fov=s.fov)
-        views = views.to(self.field.device)
+        views = self.views.cameras(3 * s.views, len(self.schedule))
         level = self.schedule[0]
         with torch.no_grad():
             like = torch.zeros(len(views), self.field.config.channels, *s.size, device=self.field.device)

@@ -1,0 +1,282 @@
+"""Radiance fields against the renderer's truth: `python benchmarks/radiance_quality.py [--part fit exact photo variance]`.
+
+fit: held-out objects from 40 pictures of 64x64, scored on hidden views, by silhouette and by the distance of the mesh.
+exact: the prior is "one of 24 cars", known exactly; what it shapes is compared with the cars, next to score distillation with
+the same denoiser, the same number of calls and the same field.
+photo: one photograph and the shipped denoiser of objects, next to the photograph alone and to score distillation.
+variance: a Gaussian prior; the variance of renders with and without the correction for the share that a field follows.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+
+import torch
+from latent_atelier.checkpoints.registry import load_checkpoint
+from latent_atelier.demo.models import WEIGHTS
+from latent_atelier.demo.objects import CLASSES, make_object
+from latent_atelier.demo.solids import Body
+from latent_atelier.pipelines.langevin.cameras import Cameras, orbit, random_orbits
+from latent_atelier.pipelines.langevin.denoiser import Denoiser, NetworkDenoiser
+from latent_atelier.pipelines.langevin.field_learner import Learning
+from latent_atelier.pipelines.langevin.field_prior import PRIOR, FieldPrior, FieldPriorSettings, shape_field
+from latent_atelier.pipelines.langevin.fitting import FitSettings, PosedImages, fit_images
+from latent_atelier.pipelines.langevin.meshes import EmptyFieldError, density_grid, extract_mesh
+from latent_atelier.pipelines.langevin.noise import seeded_normal
+from latent_atelier.pipelines.langevin.occupancy import OccupancyGrid
+from latent_atelier.pipelines.langevin.radiance_field import RadianceField, field_config, new_field
+from latent_atelier.pipelines.langevin.rendering import Sampling, render
+from latent_atelier.pipelines.training.data import seeded
+from torch import Tensor
+
+SIZE, HELD_OUT = 64, 8500
+"""Objects are drawn from seeds that no network was trained on."""
+CONFIG = field_config("planes", blob=5.0, blob_radius=0.6)
+FINE = Sampling(48, 96)
+
+
+def say(text: str) -> None:
+    """To the terminal, at once."""
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
+def pictures(body: Body, cameras: Cameras, size: int = SIZE) -> tuple[Tensor, Tensor]:
+    """float [N,3,size,size] 0..1 and what the object covers, [N,size,size]."""
+    seen = [body.picture(cameras[i], size) for i in range(len(cameras))]
+    return (torch.stack([torch.from_numpy(s.colour) for s in seen]).permute(0, 3, 1, 2).float(),
+            torch.stack([torch.from_numpy(s.coverage) for s in seen]).float())
+
+
+def views(field: RadianceField, cameras: Cameras, size: int = SIZE) -> tuple[Tensor, Tensor]:
+    """The same of a field."""
+    space = OccupancyGrid.of(field.density)
+    found = render(field, cameras, size, size, field.shown_background().detach(), FINE, occupancy=space)
+    return found.colour.permute(0, 3, 1, 2).clamp(0, 1), found.opacity
+
+
+def psnr(found: Tensor, truth: Tensor) -> float:
+    """Mean over pictures, dB."""
+    return float((-10 * (found - truth).square().flatten(1).mean(dim=1).log10()).mean())
+
+
+def overlap(found: Tensor, truth: Tensor) -> float:
+    """Intersection over union of silhouettes."""
+    one, two = found > 0.5, truth > 0.5
+    return float((one & two).sum() / (one | two).sum().clamp_min(1))
+
+
+def saturation(colour: Tensor, cover: Tensor) -> float:
+    """Mean saturation (largest minus smallest channel) of what is covered."""
+    return float((colour.amax(dim=1) - colour.amin(dim=1))[cover > 0.5].mean()) if bool((cover > 0.5).any()) else 0.0
+
+
+def mesh_error(field: RadianceField, body: Body, cameras: Cameras) -> float:
+    """Mean distance from the object of the vertices that some camera sees, in units of the cube's half side."""
+    try:
+        mesh = extract_mesh(field, density_grid(field.density, 96))
+    except EmptyFieldError:
+        return math.inf
+    seen = torch.zeros(len(mesh.vertices), dtype=torch.bool)
+    depth = render(field, cameras, 96, 96, torch.ones(3), FINE).depth
+    places, _ = cameras.project(mesh.vertices, 96, 96)
+    for i in range(len(cameras)):
+        column, row = places[i].long().clamp(0, 95).unbind(dim=1)
+        seen |= (depth[i, row, column] - (mesh.vertices - cameras.positions[i]).norm(dim=1)).abs() < 0.04
+    return float(torch.from_numpy(body.distance(mesh.vertices[seen].numpy())).abs().mean())
+
+
+def fit(objects: int, steps: int) -> None:
+    """The plain fit."""
+    say(f"Plain fit, 40 views of {SIZE}x{SIZE}, {steps} steps of 2048 rays; 12 hidden views")
+    cameras, hidden = (random_orbits(n, seeded(n), elevation=(0, 45)) for n in (40, 12))
+    rows: list[list[float]] = []
+    for number in range(objects):
+        body = make_object(CLASSES[number % 3], (HELD_OUT, number))
+        began = time.perf_counter()
+        field = fit_images(PosedImages(pictures(body, cameras)[0], cameras), CONFIG, FitSettings(steps))
+        spent = time.perf_counter() - began
+        (found, opacity), (truth, cover) = views(field, hidden), pictures(body, hidden)
+        rows.append([psnr(found, truth), overlap(opacity, cover), mesh_error(field, body, hidden)])
+        say(f"  {CLASSES[number % 3]:6} {rows[-1][0]:5.1f} dB, silhouette IoU {rows[-1][1]:.3f}, mesh off by "
+            f"{rows[-1][2]:.3f}, {spent:.0f} s")
+    mean = torch.tensor(rows).mean(dim=0)
+    say(f"  mean   {mean[0]:5.1f} dB, silhouette IoU {mean[1]:.3f}, mesh off by {mean[2]:.3f}")
+
+
+class OneOf:
+    """The exact denoiser of "one of these objects, all alike probable", from cameras of a pool."""
+
+    sigma_data = 0.5
+
+    def __init__(self, bodies: Sequence[Body], pool: Cameras) -> None:
+        self.pool = pool
+        self.data = torch.stack([pictures(body, pool)[0] for body in bodies]) * 2 - 1
+
+    def seen(self, cameras: Cameras) -> Tensor:
+        """What the objects look like, [objects,N,3,H,W]."""
+        return self.data[:, torch.cdist(cameras.positions, self.pool.positions).argmin(dim=1)]
+
+    def __call__(self, x: Tensor, sigma: float, view: object = None) -> Tensor:
+        truth = self.seen(view)  # pyright: ignore[reportArgumentType]
+        misfit = (x - truth).square().flatten(2).sum(dim=2) / (2 * sigma**2)
+        return (torch.softmax(-misfit, dim=0)[:, :, None, None, None] * truth).sum(dim=0)
+
+
+def distilled(denoiser: Denoiser, settings: FieldPriorSettings, calls: int, *, annealed: bool, pool: Cameras | None = None,
+              anchors: PosedImages | None = None) -> RadianceField:
+    """Score distillation (Poole et al. 2022): each step moves views towards D(x + sigma n) at a random level, or at a level
+    that falls. The same field, optimiser, start, cameras, number of denoised views and of updates."""
+    job = FieldPrior(CONFIG, denoiser, settings, anchors=anchors, pool=pool)
+    job.expect()
+    count = calls // settings.views
+    for step in range(count):
+        cameras = job.views.cameras(settings.views, step)
+        x = job.views.render(cameras)
+        at = step / count if annealed else float(torch.rand((), generator=seeded(step + 977 * settings.seed)))
+        low, high = settings.prior.sigma_min * denoiser.sigma_data, settings.prior.sigma_max * denoiser.sigma_data
+        sigma = high * (low / high) ** at
+        noise = torch.stack([seeded_normal(x.shape[1:], settings.seed, step, i) for i in range(len(x))])
+        with torch.no_grad():
+            target = denoiser(x + sigma * noise, sigma, cameras)
+        job.views.forget()
+        job.views.aim(cameras, target)
+        job.views.learn(settings.inner // 2)
+    return job.field
+
+
+def exact(seeds: int, known: int) -> None:
+    """A prior that is known."""
+    pool = orbit([22.5 * i for i in range(16)] * 2, [10.0] * 16 + [30.0] * 16)
+    prior = OneOf([make_object("car", (HELD_OUT + 1, i)) for i in range(known)], pool)
+    every = (prior.data + 1) / 2
+    cover = [pictures(make_object("car", (HELD_OUT + 1, i)), pool[:8])[1] for i in range(known)]
+    colourful = [saturation(every[i, :8], cover[i]) for i in range(known)]
+    spread = float(torch.pdist(every.flatten(1)).square().mean()) / every[0].numel()
+    say(f"One of {known} cars: {seeds} seeds")
+
+    def score(name: str, fields: Sequence[RadianceField], spent: float) -> None:
+        shown = [views(field, pool) for field in fields]
+        nearest: list[int] = []
+        best: list[float] = []
+        second: list[float] = []
+        off: list[float] = []
+        for colour, opacity in shown:
+            errors = (colour[None] - every).square().flatten(1).mean(dim=1)
+            order = errors.argsort()
+            nearest.append(int(order[0]))
+            best.append(-10 * math.log10(float(errors[order[0]])))
+            second.append(-10 * math.log10(float(errors[order[1]])))
+            off.append(saturation(colour[:8], opacity[:8]) - colourful[nearest[-1]])
+        all_of = torch.stack([colour for colour, _ in shown]).flatten(1)
+        apart = float(torch.pdist(all_of).square().mean()) / all_of.shape[1] / spread if len(fields) > 1 else math.nan
+        say(f"  {name:36} nearest car {sum(best) / len(best):5.1f} dB, next {sum(second) / len(second):5.1f} dB; "
+            f"{len(set(nearest))} cars, diversity {apart:.2f}; saturation off by {sum(off) / len(off):+.3f}; {spent:.0f} s "
+            f"each")
+
+    settings = FieldPriorSettings()
+    jobs: list[FieldPrior] = []
+    began = time.perf_counter()
+    for seed in range(seeds):
+        jobs.append(FieldPrior(CONFIG, prior, replace(settings, seed=seed), pool=pool))
+        shape_field(jobs[-1])
+    calls = sum(sweep.calls for sweep in jobs[0].sweeps)
+    score("ours", [job.field for job in jobs], (time.perf_counter() - began) / seeds)
+    for annealed in (False, True):
+        began = time.perf_counter()
+        fields = [distilled(prior, replace(settings, seed=seed), calls, annealed=annealed, pool=pool) for seed in range(seeds)]
+        spent = (time.perf_counter() - began) / seeds
+        score(f"score distillation, {'falling' if annealed else 'random'} levels", fields, spent)
+
+
+def photo(objects: int) -> None:
+    """One photograph."""
+    loaded = load_checkpoint(WEIGHTS / "denoisers" / "objects_64.safetensors")
+    hidden = orbit([60.0, 120.0, 180.0, 240.0, 300.0] * 2, [10.0] * 5 + [30.0] * 5)
+    settings = FieldPriorSettings()
+    say(f"One photograph of {objects} held-out objects; hidden views")
+    table: dict[str, list[list[float]]] = {}
+    for number in range(objects):
+        kind = CLASSES[number % 3]
+        body = make_object(kind, (HELD_OUT + 2, number))
+        network = loaded.module
+        denoiser = NetworkDenoiser(network, sigma_data=network.sigma_data, label=network.labels.condition(kind))
+        camera = orbit([30.0], 20.0)
+        given = PosedImages(pictures(body, camera)[0], camera)
+        job = FieldPrior(CONFIG, denoiser, replace(settings, seed=number), anchors=given)
+        fields = {"ours": shape_field(job)}
+        calls = sum(sweep.calls for sweep in job.sweeps)
+        fields["score distillation"] = distilled(denoiser, replace(settings, seed=number), calls, annealed=False, anchors=given)
+        fields["the photograph alone"] = fit_images(given, CONFIG, FitSettings(600, seed=number))
+        truth, cover = pictures(body, hidden)
+        for name, field in fields.items():
+            colour, opacity = views(field, hidden)
+            table.setdefault(name, []).append([psnr(colour, truth), overlap(opacity, cover),
+                                               abs(saturation(colour, opacity) - saturation(truth, cover)),
+                                               mesh_error(field, body, hidden)])
+        say("  " + "; ".join(f"{kind} {name} {rows[-1][0]:.1f} dB" for name, rows in table.items()))
+    for name, rows in table.items():
+        mean = torch.tensor(rows).mean(dim=0)
+        say(f"  {name:24} {mean[0]:5.1f} dB, silhouette IoU {mean[1]:.3f}, saturation off by {mean[2]:.3f}, mesh off by "
+            f"{mean[3]:.3f}")
+
+
+def variance(seeds: int) -> None:
+    """A slab whose colours alone learn, seen by one camera; the prior is white noise of variance 1 around 0, pixel by pixel."""
+    size, camera = 4, orbit([0.0], 0.0)
+    config = field_config("planes", resolution=8, features=8, width=16, colour="linear", blob=40.0, blob_radius=0.9,
+                          background="black")
+
+    class White:
+        sigma_data = 1.0
+
+        def __call__(self, x: Tensor, sigma: float, view: object = None) -> Tensor:
+            return x / (1 + sigma**2)
+
+    prior = replace(PRIOR, sweeps=60, sigma_max=5.0, sigma_min=0.05, tau=1.0, keep=1.0)
+    say("Renders of a slab under a white Gaussian prior of variance 1, one camera, few steps a sweep")
+    for louder in (False, True):
+        settings = FieldPriorSettings(prior=prior, views=1, kept=1, inner=4, rays=64, size=(size, size), start=0, louder=louder,
+                                      learning=Learning(0.02, Sampling(8, 16), refresh=1000, smooth=0.0))
+        found: list[Tensor] = []
+        shares: list[float] = []
+        for seed in range(seeds):
+            field = new_field(config, seed)
+            field.density_head.requires_grad_(False)
+            job = FieldPrior(config, White(), replace(settings, seed=seed), begun=field, pool=camera)
+            shape_field(job)
+            job.views.scale = 1
+            inner = job.views.render(camera)[0, :, 1:3, 1:3]
+            found.append(inner.flatten())
+            shares.append(job.views.measured)
+        drawn = torch.stack(found)
+        say(f"  {'with' if louder else 'without'} the correction: variance "
+            f"{float((drawn - drawn.mean(0)).square().mean()):.2f} (exact: 1), share {sum(shares) / len(shares):.2f}")
+
+
+def main() -> None:
+    """Run the parts."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--part", nargs="*", default=["fit", "exact", "photo", "variance"])
+    parser.add_argument("--objects", type=int, default=6)
+    parser.add_argument("--steps", type=int, default=400)
+    parser.add_argument("--seeds", type=int, default=8)
+    parser.add_argument("--known", type=int, default=24)
+    args = parser.parse_args()
+    if "fit" in args.part:
+        fit(args.objects, args.steps)
+    if "exact" in args.part:
+        exact(args.seeds, args.known)
+    if "photo" in args.part:
+        photo(args.objects)
+    if "variance" in args.part:
+        variance(4 * args.seeds)
+
+
+if __name__ == "__main__":
+    main()
