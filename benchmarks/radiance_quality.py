@@ -239,10 +239,11 @@ def variance(seeds: int) -> None:
             return x / (1 + sigma**2)
 
     prior = replace(PRIOR, sweeps=60, sigma_max=5.0, sigma_min=0.05, tau=1.0, keep=1.0)
-    say("Renders of a slab under a white Gaussian prior of variance 1, one camera, few steps a sweep")
+    say("Renders of a slab under a white Gaussian prior of variance 1, one camera")
     for louder in (False, True):
-        settings = FieldPriorSettings(prior=prior, views=1, kept=1, inner=4, rays=64, size=(size, size), start=0, louder=louder,
-                                      learning=Learning(0.02, Sampling(8, 16), refresh=1000, smooth=0.0))
+        settings = FieldPriorSettings(prior=prior, views=1, kept=1, inner=16, rays=64, size=(size, size), start=0,
+                                      louder=louder,
+                                      learning=Learning(0.05, Sampling(8, 16), refresh=1000, smooth=0.0))
         found: list[Tensor] = []
         shares: list[float] = []
         for seed in range(seeds):
