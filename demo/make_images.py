@@ -10,7 +10,7 @@ import torch
 from PIL import Image, ImageDraw
 
 from ..pipelines.langevin.camera_lists import row_of
-from ..pipelines.langevin.cameras import DISTANCE, FOV, Cameras
+from ..pipelines.langevin.cameras import DISTANCE, FOV, Cameras, orbit
 from ..pipelines.sound_files import write_wav
 from .creatures import Pose, Species, render_creature, species
 from .landscapes import landscape
@@ -32,6 +32,8 @@ SMALL = 64
 SUNSET, AROUND = (512, 256), (768, 256)
 LANDSCAPE_SEED, LANDSCAPE_SIDES = 8113, (512, 672)
 OBJECT_SEED, OBJECT_VIEWS, OBJECT_TURNS, OBJECT_HEIGHTS = 8120, 24, 2, (5.0, 40.0)
+PHOTOGRAPH = (35.0, 20.0)
+"""Azimuth and elevation of object_view_1.png, degrees."""
 
 
 def shipped_cars() -> list[Car]:
@@ -90,6 +92,11 @@ def shipped_house() -> Body:
     return make_object("house", (OBJECT_SEED, 4))
 
 
+def shipped_model_car() -> Body:
+    """The car of object_view_1.png."""
+    return make_object("car", (OBJECT_SEED, 6))
+
+
 def shipped_cameras() -> Cameras:
     """Where house_views.png is seen from: twice around, rising."""
     return row_of(OBJECT_VIEWS, 0.0, 360.0 * OBJECT_TURNS, OBJECT_HEIGHTS, DISTANCE, FOV)
@@ -122,11 +129,13 @@ def street() -> Image.Image:
 
 
 def main() -> None:
-    """Write all of it: cars, a street scene, creatures, streets by day, a landscape, masks for panoramas, music, and a house
-    from all sides."""
+    """Write all of it: cars, a street scene, creatures, streets by day, a landscape, masks for panoramas, music, a house
+    from all sides and a car from one."""
     IMAGES.mkdir(exist_ok=True)
     write_wav(IMAGES / "music_1.wav", torch.from_numpy(shipped_music())[None], RATE)
     street().save(IMAGES / "toy_street.png", optimize=True)
+    seen = shipped_model_car().picture(orbit(*PHOTOGRAPH), SMALL).colour
+    Image.fromarray((seen * 255 + 0.5).astype(np.uint8)).save(IMAGES / "object_view_1.png", optimize=True)
     first, *rest = house_views()
     first.save(IMAGES / "house_views.png", save_all=True, append_images=rest, duration=100)
     shown, (kind, pose) = shipped_creatures()

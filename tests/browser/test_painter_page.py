@@ -267,7 +267,7 @@ def test_the_picture_follows_the_brush(page, film) -> None:
         page.page.keyboard.press("Enter")
         page.page.wait_for_timeout(150)
         film.shoot(page)
-        for _ in range(60):
+        for _ in range(240):  # a minute, for a busy machine
             if len(pictures) > seen + 1:
                 break
             page.page.wait_for_timeout(250)
