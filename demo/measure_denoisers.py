@@ -1,6 +1,6 @@
-"""How good the demo denoisers are, on landscapes and music that they never saw.
+"""How good the demo denoisers are, on landscapes, music and objects that they never saw.
 
-    python -m latent_atelier.demo.measure_denoisers [--landscapes FILE] [--music FILE] [--pictures DIR]
+    python -m latent_atelier.demo.measure_denoisers [--landscapes FILE] [--music FILE] [--objects FILE] [--pictures DIR]
 
 Per level of noise: the loss of the training (1 is what an untrained network has), and the error left in the denoised crop over
 the error that was put in. Then crops drawn from noise against rendered ones: brightness, contrast and spectrum.
@@ -32,6 +32,7 @@ from .landscapes import MOODS, landscapes
 from .music import pieces
 from .train_landscapes import CROP, FEATURES
 from .train_music import crops_of
+from .train_objects import Views, seen
 
 WEIGHTS = Path(__file__).parent / "weights" / "denoisers"
 LEVELS = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
@@ -49,6 +50,11 @@ def held_out_landscapes() -> PictureCrops:
 def held_out_music() -> SoundCrops:
     """Crops of pieces of another seed."""
     return crops_of(pieces(12, HELD_OUT))
+
+
+def held_out_objects() -> Views:
+    """Objects of another seed from random sides."""
+    return seen(96, HELD_OUT)
 
 
 def measure(network: EDMPrior, data: Crops, say: Callable[[str], object]) -> tuple[Tensor, Tensor]:
@@ -91,9 +97,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--landscapes", type=Path, default=WEIGHTS / "landscapes_64.safetensors")
     parser.add_argument("--music", type=Path, default=WEIGHTS / "music_8k.safetensors")
+    parser.add_argument("--objects", type=Path, default=WEIGHTS / "objects_64.safetensors")
     parser.add_argument("--pictures", type=Path, help="folder for rendered (above) and drawn crops")
     args = parser.parse_args()
-    for path, held_out in ((args.landscapes, held_out_landscapes), (args.music, held_out_music)):
+    for path, held_out in ((args.landscapes, held_out_landscapes), (args.music, held_out_music),
+                           (args.objects, held_out_objects)):
         if not path.is_file():
             sys.stdout.write(f"{path.stem}: there is no {path}\n")
             continue

@@ -70,7 +70,7 @@ class RadianceFieldFromPrior(io.ComfyNode):
                                     tooltip="Step of the Langevin equation."),
                     host.node_input(io.Float, "coarse", default=0.3, min=0.0, max=1.0, step=0.05, advanced=True,
                                     tooltip="Share of the sweeps that are rendered at half the size and magnified: faster."),
-                    *learning_inputs(),
+                    *learning_inputs(0.03),
                     keep_input(),
                     io.Image.Input("image", optional=True, tooltip="Photographs that the object keeps looking like, 0..1."),
                     CamerasSocket.Input("cameras", optional=True, tooltip="Where the photographs were taken from, in their "

@@ -42,8 +42,8 @@ def keep_input() -> io.Input:
                            "nothing.")
 
 
-def learning_inputs() -> list[io.Input]:
-    return [host.node_input(io.Float, "learning_rate", default=0.05, min=0.0001, max=1.0, step=0.005, advanced=True,
+def learning_inputs(rate: float) -> list[io.Input]:
+    return [host.node_input(io.Float, "learning_rate", default=rate, min=0.0001, max=1.0, step=0.005, advanced=True,
                             tooltip="Of planes and grids; the network learns at a tenth of it."),
             host.node_input(io.Float, "smoothness", default=0.02, min=0.0, max=100.0, step=0.01, advanced=True,
                             tooltip="Weight of the total variation of planes: less noise where few pictures look, less "
@@ -69,7 +69,7 @@ class RadianceFieldFromImages(io.ComfyNode):
                                     tooltip="Pixels looked at in a step: what bounds the memory."),
                     *form_inputs(),
                     host.node_input(io.Int, "seed", default=0, min=0, max=2**31 - 1, tooltip="Of everything drawn."),
-                    *learning_inputs(),
+                    *learning_inputs(0.05),
                     io.Boolean.Input("directional", default=False, advanced=True,
                                      tooltip="Colours may depend on where they are seen from: for glossy things."),
                     keep_input(),

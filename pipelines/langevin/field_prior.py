@@ -160,7 +160,7 @@ class FieldViews:
 
     def preview(self) -> Tensor:
         """From the front, [1,3,H,W] -1..1."""
-        return around(self.learner.field, 1, PREVIEW, first=30.0)
+        return around(self.learner.field, 1, first=30.0, occupancy=self.learner.occupancy)
 
     def _to_data(self, colour: Tensor) -> Tensor:
         return colour * 2 - 1 if self.learner.field.config.colour == "sigmoid" else colour
@@ -233,7 +233,8 @@ class FieldPrior:
 
     def samples(self, count: int) -> Tensor:
         """A row of views around the field."""
-        return around(self.field, max(4, count // 4 * 4)).reshape(-1, 4, 3, PREVIEW, PREVIEW)
+        found = around(self.field, max(4, count // 4 * 4), occupancy=self.views.learner.occupancy)
+        return found.reshape(-1, 4, 3, PREVIEW, PREVIEW)
 
     def state_dict(self) -> State:
         return {"views": self.views.state_dict(), "done": self.done}

@@ -16,6 +16,7 @@ from ..training.loop import Run, run
 from ..training.state import State
 from .cameras import Cameras, turntable
 from .field_learner import FieldLearner, Learning
+from .occupancy import OccupancyGrid
 from .radiance_field import FieldConfig, RadianceField, as_dict, new_field
 from .rendering import Sampling, render
 
@@ -101,7 +102,8 @@ class FieldFit:
 
     def samples(self, count: int) -> Tensor:
         """A row of views around the field; of a latent one its first three channels."""
-        return around(self.learner.field, max(4, count // 4 * 4)).reshape(-1, 4, 3, PREVIEW, PREVIEW)
+        found = around(self.learner.field, max(4, count // 4 * 4), occupancy=self.learner.occupancy)
+        return found.reshape(-1, 4, 3, PREVIEW, PREVIEW)
 
     def state_dict(self) -> State:
         return self.learner.state_dict()
@@ -110,10 +112,11 @@ class FieldFit:
         self.learner.load_state_dict(state)
 
 
-def around(field: RadianceField, count: int, size: int = PREVIEW, first: float = 0.0) -> Tensor:
+def around(field: RadianceField, count: int, size: int = PREVIEW, first: float = 0.0,
+           occupancy: OccupancyGrid | None = None) -> Tensor:
     """Views around a field, float [count,3,size,size] in -1..1, for previews."""
     cameras = turntable(count, first=first).to(field.device)
-    shown = render(field, cameras, size, size, field.shown_background(), PREVIEW_SAMPLING).colour
+    shown = render(field, cameras, size, size, field.shown_background(), PREVIEW_SAMPLING, occupancy=occupancy).colour
     shown = shown[..., :3] if shown.shape[-1] >= 3 else shown[..., :1].expand(-1, -1, -1, 3)
     return shown.permute(0, 3, 1, 2).clamp(0, 1) * 2 - 1
 
@@ -131,7 +134,7 @@ def fit_images(images: PosedImages, config: FieldConfig, settings: FitSettings, 
         return job.learner.field
 
     def preview() -> Tensor:
-        return around(job.learner.field, 1, first=6.0 * job.steps % 360)
+        return around(job.learner.field, 1, first=6.0 * job.steps % 360, occupancy=job.learner.occupancy)
 
     while job.steps < settings.steps:
         losses = job.step()
