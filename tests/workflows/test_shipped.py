@@ -21,6 +21,7 @@ from latent_atelier.demo.make_images import (
     shipped_creatures,
     shipped_house,
     shipped_landscape,
+    shipped_model_car,
     shipped_music,
     shipped_piece,
     shipped_streets,
@@ -149,6 +150,19 @@ def test_a_house_from_all_sides_becomes_a_mesh(outputs: dict[str, Path]) -> None
     red, _, blue = solid.visual.vertex_colors[roof, :3].mean(axis=0)
     assert blue > 2 * red  # the right way up, with its blue roof
     assert Image.open(folder / "turntable_00001_.webp").n_frames == 24
+
+
+def test_one_photograph_becomes_an_object_from_all_sides(outputs: dict[str, Path]) -> None:
+    folder, car = outputs["object_from_one_photo"] / "object_from_one_photo", shipped_model_car()
+    views = [picture(folder / f"view_0000{number}_.png") for number in range(1, 6)]
+    truth = [car.picture(orbit(float(azimuth), 20.0), SIZE) for azimuth in (-10, 80, 125, 215, 305)]
+    errors = [float(-10 * np.log10(np.square(a - b.colour).mean())) for a, b in zip(views, truth, strict=True)]
+    assert np.mean(errors) > 16.5, errors  # dB; the photograph fitted alone comes to 14.6, nothing at all to 10.4
+    assert min(errors) > 15, errors
+    for view, true in zip(views, truth, strict=True):
+        solid, covered = np.abs(1 - view).max(axis=2) > 0.15, true.coverage > 0.5
+        assert (solid & covered).sum() / (solid | covered).sum() > 0.7
+    assert trimesh.load(folder / "car_00001_.glb", force="mesh").is_watertight
 
 
 def test_report_names_every_node(outputs: dict[str, Path]) -> None:
