@@ -15,23 +15,19 @@ from ..pipelines.langevin.field_prior import PRIOR, ByDirection, FieldPrior, Fie
 from ..pipelines.langevin.fitting import PosedImages
 from ..pipelines.langevin.presets import Preset
 from ..pipelines.langevin.prior import PriorSettings
-from ..pipelines.langevin.radiance_field import Background, FieldConfig, Form, RadianceField, copied, field_config
+from ..pipelines.langevin.radiance_field import SHADES, Background, FieldConfig, Form, RadianceField, copied, field_config
 from ..pipelines.langevin.rendering import Sampling
 from ..runtime import host
 from ..runtime.host import io
 from ..runtime.model_cache import ModelHandle
 from ..runtime.room import room_for
-from .field_views import CATEGORY
+from .field_views import CATEGORY, angle_input
 from .prior_model import PriorModel, prior_model, run_together
 from .radiance_fields import BLOB, BLOB_RADIUS, FIELDS, form_inputs, keep_input, learning_inputs, posed
 from .sockets import CamerasSocket, DenoiserSocket, FieldSocket, PriorSocket
 
 Source = ModelHandle | PriorModel
 ADVICE = "views, rays, ray_samples or resolution, or the batch of the denoiser"
-
-
-def _range(name: str, default: float, low: float, high: float, tooltip: str) -> io.Input:
-    return host.node_input(io.Float, name, default=default, min=low, max=high, step=1.0, tooltip=tooltip)
 
 
 class RadianceFieldFromPrior(io.ComfyNode):
@@ -55,11 +51,12 @@ class RadianceFieldFromPrior(io.ComfyNode):
                     host.node_input(io.Int, "rays", default=2048, min=16, max=262_144, step=16,
                                     tooltip="Pixels looked at in an update: what bounds the memory."),
                     *form_inputs(),
-                    _range("elevation_from", 0.0, -89, 89, "Lowest elevation of the cameras, degrees above the ground plane."),
-                    _range("elevation_to", 45.0, -89, 89, "Highest elevation of the cameras, degrees."),
+                    angle_input("elevation_from", 0.0, -89, 89, "Lowest elevation of the cameras, degrees above the ground "
+                                                                "plane."),
+                    angle_input("elevation_to", 45.0, -89, 89, "Highest elevation of the cameras, degrees."),
                     host.node_input(io.Float, "distance", default=DISTANCE, min=0.01, max=1000, step=0.1,
                                     tooltip="Of the cameras from the middle of the object."),
-                    _range("fov", FOV, 1, 170, "Vertical angle of view, in degrees."),
+                    angle_input("fov", FOV, 1, 170, "Vertical angle of view, in degrees."),
                     host.node_input(io.Int, "seed", default=0, min=0, max=2**31 - 1, tooltip="Another seed is another object."),
                     host.node_input(io.Float, "sigma_max", default=PRIOR.sigma_max, min=0.01, max=1000.0, step=1.0,
                                     advanced=True, tooltip="First noise level, in units of the data's deviation: high, "
@@ -106,6 +103,7 @@ class RadianceFieldFromPrior(io.ComfyNode):
             learning=Learning(learning_rate, Sampling(ray_samples, 2 * ray_samples), smooth=smoothness))
         config = shaped(model, form, resolution, background)
         sides = [None if other is None else prior_model(other) for other in (side, back, above)]
+        named = [f"{each.name} {each.condition}".strip() if each is not None else "" for each in (model, *sides)]
         with host.autograd(), room_for("a radiance field and its prior", ADVICE):
             anchors = _anchors(model, config, image, cameras, mask)
             progress = host.Progress(len(settings.prior.sigmas(1.0)))
@@ -117,7 +115,7 @@ class RadianceFieldFromPrior(io.ComfyNode):
                 with host.autograd():
                     job = FieldPrior(config, main, settings, anchors=anchors, device=model.device)
                     found = shape_field(job, folder=host.work_folder(f"{FIELDS}/{keep}") if keep else None,
-                                        identity={"denoiser": model.name}, on_step=progress.on_step)
+                                        identity={"denoisers": named}, on_step=progress.on_step)
                     return copied(found, torch.device("cpu")).requires_grad_(False), told(job)
 
             field, report = run_together(model, [other for other in sides if other is not None], model.crop, body)
@@ -143,7 +141,7 @@ def _anchors(model: PriorModel, config: FieldConfig, image: Tensor | None, camer
     given = posed(image, cameras, mask)
     pictures = given.pictures
     if given.cover is not None:
-        shade = {"black": 0.0, "grey": 0.5}.get(config.background, 1.0)
+        shade = SHADES.get(config.background, 1.0)
         pictures = given.cover[:, None] * pictures + (1 - given.cover[:, None]) * shade
     if config.colour == "linear":
         pictures = model.pictures.encode(pictures * 2 - 1, (False, False))

@@ -59,7 +59,7 @@ def decoder_input() -> io.Input:
                                 "VAE shows it.")
 
 
-def _angle(name: str, default: float, low: float, high: float, tooltip: str) -> io.Input:
+def angle_input(name: str, default: float, low: float, high: float, tooltip: str) -> io.Input:
     return host.node_input(io.Float, name, default=default, min=low, max=high, step=1.0, tooltip=tooltip)
 
 
@@ -74,16 +74,16 @@ class CamerasNode(io.ComfyNode):
                         "row of them, a list, a transforms.json, or the camera of a 3-D view.",
             search_aliases=["pose", "orbit", "nerf", "colmap", "transforms"],
             inputs=[host.node_input(io.Int, "count", default=24, min=1, max=10_000, tooltip="Cameras in the row."),
-                    _angle("azimuth", 0.0, -360, 360, "Of the first, in degrees: 0 sees the front, 90 the object's left hand "
-                           "side (+X)."),
-                    _angle("span", 360.0, -3600, 3600, "Degrees from the first camera to the last; a full turn ends one step "
-                           "before it began, and 720 goes round twice."),
-                    _angle("elevation", 15.0, -89, 89, "Of the first, in degrees above the ground plane."),
-                    _angle("elevation_to", 15.0, -89, 89, "Of the last; the ones between rise evenly."),
+                    angle_input("azimuth", 0.0, -360, 360, "Of the first, in degrees: 0 sees the front, 90 the object's left "
+                           "hand side (+X)."),
+                    angle_input("span", 360.0, -3600, 3600, "Degrees from the first camera to the last; a full turn ends one "
+                           "step before it began, and 720 goes round twice."),
+                    angle_input("elevation", 15.0, -89, 89, "Of the first, in degrees above the ground plane."),
+                    angle_input("elevation_to", 15.0, -89, 89, "Of the last; the ones between rise evenly."),
                     host.node_input(io.Float, "distance", default=DISTANCE, min=0.01, max=1000, step=0.1,
                                     tooltip="From the middle of the object. At 3.5 and an angle of 40 degrees all of it is "
                                             "seen."),
-                    _angle("fov", FOV, 1, 170, "Vertical angle of view, in degrees."),
+                    angle_input("fov", FOV, 1, 170, "Vertical angle of view, in degrees."),
                     io.String.Input("poses", default="", multiline=True, tooltip="Instead of the row: lines 'azimuth elevation "
                                     "[distance [fov]]', or the content of a transforms.json, as photogrammetry tools write "
                                     "it."),
@@ -204,7 +204,7 @@ class Turntable(io.ComfyNode):
             inputs=[FieldSocket.Input("field", tooltip="The radiance field."),
                     host.node_input(io.Int, "frames", default=36, min=1, max=3600, tooltip="Pictures of one turn."),
                     host.node_input(io.Int, "size", default=256, min=8, max=4096, tooltip="Side of the pictures, in pixels."),
-                    _angle("elevation", 15.0, -89, 89, "Degrees above the ground plane."),
+                    angle_input("elevation", 15.0, -89, 89, "Degrees above the ground plane."),
                     host.node_input(io.Float, "distance", default=DISTANCE, min=0.1, max=100, step=0.1,
                                     tooltip="Of the camera from the middle."),
                     samples_input(), decoder_input()],

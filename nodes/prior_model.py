@@ -25,7 +25,8 @@ class PriorModel:
     """channels: of its data. crop: what it sees at once, per axis. multiple: sides of any crop are multiples of it. device:
     where it works. run: gives a body the denoiser, inside whatever its network needs, and returns what the body returns.
     sample_rate: of sound, None where it is not known. codec: from pictures to its data; None for data that are no pictures, or
-    pictures as they are. host: what it is made of when it is the host's MODEL, whose crops are smaller on a smaller canvas."""
+    pictures as they are. host: what it is made of when it is the host's MODEL, whose crops are smaller on a smaller canvas.
+    condition: what it was told, where that is known, for what is kept to know it again."""
 
     name: str
     channels: int
@@ -37,6 +38,7 @@ class PriorModel:
     sample_rate: int | None = None
     codec: Codec | None = None
     host: HostPrior | None = None
+    condition: str = ""
 
     @property
     def pictures(self) -> Codec:
@@ -86,7 +88,7 @@ def prior_model(value: ModelHandle | PriorModel, *, class_name: str = "", guidan
         return body(found)
 
     return PriorModel(value.name, shape.channels, (shape.resolution,) * shape.dims, shape.multiple, value.device, run,
-                      value.patcher, shape.sample_rate)
+                      value.patcher, shape.sample_rate, condition=f"{class_name} {guidance:g}" if class_name else "")
 
 
 def _network(handle: ModelHandle) -> NetworkPrior:

@@ -102,7 +102,9 @@ def posed(image: Tensor, cameras: Cameras, mask: Tensor | None) -> PosedImages:
     if len(pictures) != len(cameras):
         raise InvalidInputError(f"There are {len(pictures)} pictures and {len(cameras)} cameras; give one camera per picture, "
                                 f"in the same order.")
-    cover = None if mask is None else mask.float().clone().expand(len(pictures), -1, -1)
+    cover = None if mask is None else mask.float().clone()
+    if cover is not None and len(cover) == 1:
+        cover = cover.expand(len(pictures), -1, -1)
     return PosedImages(pictures, cameras, cover)
 
 

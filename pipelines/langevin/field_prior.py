@@ -130,7 +130,7 @@ class FieldViews:
         self._changed.append(float(gone.square().mean()))
         self._rendered = None
 
-    def learn(self, steps: int, rate: float = 1.0) -> None:
+    def learn(self, steps: int) -> None:
         """Steps towards the targets kept, and towards the anchors."""
         s = self.settings
         pictures = PosedImages(self._to_colour(torch.cat([target for _, target in self._targets])),
@@ -142,7 +142,7 @@ class FieldViews:
                 more = self.anchors.draw(pinned, self.learner.rng)
                 origins, directions, colour = (torch.cat(pair) for pair in zip((origins, directions, colour), more[:3],
                                                                                strict=True))
-            self.learner.step(origins, directions, colour, share=rate)
+            self.learner.step(origins, directions, colour)
 
     def aim(self, view: Cameras, target: Tensor) -> None:
         """Keep a target without learning it yet."""
@@ -251,7 +251,7 @@ def shape_field(job: FieldPrior, *, folder: Path | None = None, identity: Mappin
     total = len(job.schedule)
     if folder is not None:
         known = {"training": "radiance field by a prior", "field": as_dict(job.field.config), **asdict(job.settings),
-                 **(identity or {})}
+                 "anchors": "" if job.views.anchors is None else job.views.anchors.digest, **(identity or {})}
         run(job, Run(folder, total, known), on_step=on_step)
         return job.field
     while job.steps < total:

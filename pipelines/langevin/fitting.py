@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import torch
@@ -51,6 +52,15 @@ class PosedImages:
         """The same on another device."""
         return PosedImages(self.pictures.to(device), self.cameras.to(device), None if self.cover is None else
                            self.cover.to(device))
+
+    @property
+    def digest(self) -> str:
+        """Tells these pictures, covers and cameras from others."""
+        parts = [self.pictures, self.cameras.poses, self.cameras.fov, *([] if self.cover is None else [self.cover])]
+        found = hashlib.sha256()
+        for part in parts:
+            found.update(part.detach().cpu().contiguous().numpy().tobytes())
+        return found.hexdigest()
 
     def draw(self, count: int, rng: torch.Generator) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
         """Origins and directions of random pixels of all pictures [R,3], their colours [R,C] and their covers [R]."""
@@ -127,9 +137,7 @@ def fit_images(images: PosedImages, config: FieldConfig, settings: FitSettings, 
     InvalidInputError, and what `on_step` raises; with a folder as `training.loop.run`."""
     job = FieldFit(images, config, settings, device=device)
     if folder is not None:
-        held = float(images.pictures.double().sum())
-        identity = {"training": "radiance field", "field": as_dict(config), "views": len(images), "pictures": held,
-                    "rays": settings.rays, "seed": settings.seed, "steps": settings.steps}
+        identity = {"training": "radiance field", "field": as_dict(config), "pictures": images.digest, **asdict(settings)}
         run(job, Run(folder, settings.steps, identity), on_step=on_step)
         return job.learner.field
 

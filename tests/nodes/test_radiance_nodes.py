@@ -161,6 +161,8 @@ def test_what_is_wrong_is_said(field, given, monkeypatch) -> None:
     image, _, cameras = given
     with pytest.raises(InvalidInputError, match="12 pictures and 5 cameras"):
         RadianceFieldFromImages.execute(image, cameras[:5], **FIT)
+    with pytest.raises(InvalidInputError, match="mask"):
+        RadianceFieldFromImages.execute(image, cameras, **FIT, mask=torch.ones(5, 32, 32))
     with pytest.raises(EmptyFieldError, match="empty"):
         RadianceFieldToMesh.execute(new_field(FieldConfig(density_scale=1e-3)), 16, 0.0, True, True)
     with pytest.raises(InvalidInputError, match="4 channels of latents"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -80,6 +81,10 @@ def test_a_fit_that_was_stopped_goes_on_to_the_same_numbers(tmp_path: Path) -> N
     resumed = fit_images(images, config, settings, folder=tmp_path)
     assert told == list(range(1, 17))
     assert all(torch.equal(a, b) for a, b in zip(whole.parameters(), resumed.parameters(), strict=True))
+    with pytest.raises(TrainingStateError, match="learning"):
+        fit_images(images, config, replace(settings, learning=Learning(rate=0.01, refresh=7)), folder=tmp_path)
+    with pytest.raises(TrainingStateError, match="pictures"):
+        fit_images(PosedImages(pictures, orbit([0.0, 120.0, 239.0], 20.0)), config, settings, folder=tmp_path)
     with pytest.raises(TrainingStateError, match="pictures"):
         fit_images(PosedImages(pictures.flip(3) * 0.9, images.cameras), config, settings, folder=tmp_path)
 
