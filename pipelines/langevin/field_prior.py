@@ -62,6 +62,7 @@ class FieldPriorSettings:
     distance: tuple[float, float] = (DISTANCE, DISTANCE)
     fov: tuple[float, float] = (FOV, FOV)
     louder: bool = False
+    lasting: int = 1
     anchored: float = 0.3
     seed: int = 0
     learning: Learning = field(default_factory=lambda: Learning(rate=0.03))
@@ -195,7 +196,7 @@ class FieldPrior:
         learner = FieldLearner(model, settings.learning, seeded(settings.seed))
         learner.see_space()
         self.views = FieldViews(learner, settings, None if anchors is None else anchors.to(device), pool)
-        self.noise = ViewNoise(settings.seed) if noise is None else noise
+        self.noise = ViewNoise(settings.seed, lasting=settings.lasting) if noise is None else noise
         self.schedule = settings.prior.sigmas(main.sigma_data, settings.seed, bounds=levels_known(main))
         self.done, self.begun = 0, begun is not None
         self.sweeps: list[Sweep] = []

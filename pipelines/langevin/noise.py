@@ -55,11 +55,12 @@ class IndependentNoise:
 
 class ViewNoise:
     """Of views of one object: each view has noise of its own but for its means over `cells` x `cells` parts of the picture,
-    which all views of a draw have in common, so that they decide alike which object they show. Every view alone sees standard
-    normal noise."""
+    which all views of a draw have in common, so that they decide alike which object they show. lasting: sweeps for which these
+    means stay the same; what follows slowly comes as far as something quick does with noise that changes every time. Every view
+    alone sees standard normal noise."""
 
-    def __init__(self, seed: int, cells: int = 4) -> None:
-        self.seed, self.cells = seed, cells
+    def __init__(self, seed: int, cells: int = 4, lasting: int = 1) -> None:
+        self.seed, self.cells, self.lasting = seed, cells, lasting
 
     def __call__(self, draw: int, like: Tensor, view: View) -> Tensor:
         own = torch.stack([seeded_normal(like.shape[1:], self.seed, draw, i, dtype=like.dtype) for i in range(len(like))])
@@ -69,7 +70,8 @@ class ViewNoise:
         part = of_row[:, None] * columns + of_column
         count = torch.bincount(part.flatten(), minlength=rows * columns).to(own)
         sums = own.new_zeros(*own.shape[:2], rows * columns).index_add(2, part.flatten(), own.flatten(2))
-        common = seeded_normal((own.shape[1], rows * columns), self.seed, draw, -1, dtype=like.dtype) * count.sqrt()
+        slow = 2 * (draw // 2 // self.lasting) + draw % 2  # a sweep has two draws
+        common = seeded_normal((own.shape[1], rows * columns), self.seed, slow, -1, dtype=like.dtype) * count.sqrt()
         return (own + ((common - sums) / count)[:, :, part]).to(like.device)
 
 

@@ -234,10 +234,13 @@ def build_network(recipe: DenoiserRecipe, data: Crops) -> EDMPrior:
     return network
 
 
-def train_denoiser(data: Crops, recipe: DenoiserRecipe, folder: Path, *, device: torch.device | None = None,
-                   sample_every: int = 1000, on_step: OnStep = ignore) -> DenoiserTrainer:
-    """Train, or go on from the checkpoint in `folder`. The trainer's `ema` is the denoiser. Raises as `training.loop.run`."""
+def train_denoiser(data: Crops, recipe: DenoiserRecipe, folder: Path, *, start: EDMPrior | None = None,
+                   device: torch.device | None = None, sample_every: int = 1000, on_step: OnStep = ignore) -> DenoiserTrainer:
+    """Train, or go on from the checkpoint in `folder`. start: weights to begin with, of a network of the recipe's shape; left
+    alone. The trainer's `ema` is the denoiser. Raises as `training.loop.run`."""
     network = build_network(recipe, data).to(device or "cpu")
+    if start is not None:
+        network.load_state_dict(start.state_dict())
     trainer = DenoiserTrainer(network, data.labels, recipe.settings, rng=seeded(2 * recipe.seed))
     job = DenoiserJob(trainer, data, recipe.batch, rng=seeded(2 * recipe.seed + 1))
     identity = {"training": "denoiser", "data": data.digest, **recipe.identity()}

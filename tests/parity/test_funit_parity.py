@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -102,32 +103,51 @@ def test_gradients_of_the_translator(translation) -> None:
     near(f, "gen_grad.mlp.model.2.fc.bias", trainer.translator.mlp.model[2].fc.bias.grad, 1e-3)
 
 
-def test_losses_and_trajectory(translation) -> None:
-    f = translation("funit")
-    t, facts, trainer = f.tensors, f.facts["train32"], trainer_of(f)
-    content, classes = (t["batch_xa"], t["batch_la"]), (t["batch_xb"], t["batch_lb"])
-    first = facts["trajectory"][0]
-    for step, official in enumerate(facts["trajectory"]):
-        tolerance = LOSS if step == 0 else NORM
+LOSSES = {"dis": "loss_dis_total", "dis_real": "loss_dis_real_adv", "dis_fake": "loss_dis_fake_adv",
+          "dis_penalty": "loss_dis_reg", "gen": "loss_gen_total", "gen_adversarial": "loss_gen_adv",
+          "reconstruction": "loss_gen_recon_x", "features_content": "loss_gen_recon_c", "features_class": "loss_gen_recon_s"}
+
+
+def steps(f, trainer: FunitTrainer, dtype: torch.dtype) -> Iterator[int]:
+    """The official run, a step at a time, its losses compared."""
+    t, trajectory = f.tensors, f.facts["train32"]["trajectory"]
+    content, classes = (t["batch_xa"].to(dtype), t["batch_la"]), (t["batch_xb"].to(dtype), t["batch_lb"])
+    for step, official in enumerate(trajectory):
         found = trainer.update_discriminator(content, classes)
-        if step == 0:
-            require_norms(norms(trainer.discriminator), facts["dis"]["grad_norms"])
-            near(f, "dis_grad.cnn_f.0.conv.weight", trainer.discriminator.cnn_f[0].conv.weight.grad, 1e-2)
+        judged = norms(trainer.discriminator)
         found |= trainer.update_translator(content, classes)
         average(trainer.ema, trainer.translator, 0.999)
-        names = {"dis": "loss_dis_total", "dis_real": "loss_dis_real_adv", "dis_fake": "loss_dis_fake_adv",
-                 "dis_penalty": "loss_dis_reg", "gen": "loss_gen_total", "gen_adversarial": "loss_gen_adv",
-                 "reconstruction": "loss_gen_recon_x", "features_content": "loss_gen_recon_c",
-                 "features_class": "loss_gen_recon_s"}
-        for ours, theirs in names.items():
+        for ours, theirs in LOSSES.items():
             value = official[theirs]
-            assert abs(found[ours] - value) <= tolerance * max(abs(value), 1.0), (step, theirs, found[ours], value)
+            tolerance = (LOSS if step == 0 else NORM) * max(abs(value), 1.0)
+            assert abs(found[ours] - value) <= tolerance, (step, theirs, found[ours], value)
         if step == 0:
+            require_norms(judged, f.facts["train32"]["dis"]["grad_norms"])
             near(f, "step1.gen.dec.model.7.conv.weight", trainer.translator.dec.model[7].conv.weight, STEP)
             near(f, "step1.gen_test.dec.model.7.conv.weight", trainer.ema.dec.model[7].conv.weight, STEP)
             near(f, "step1.dis.cnn_c.0.conv.weight", trainer.discriminator.cnn_c[0].conv.weight, STEP)
-    assert first["loss_dis_total"] != facts["trajectory"][1]["loss_dis_total"]
-    official = facts["after_steps"]["gen_test"]
+        yield step
+
+
+def test_the_first_step_in_float32(translation) -> None:
+    f = translation("funit")
+    trainer = trainer_of(f)
+    t = f.tensors
+    trainer.update_discriminator((t["batch_xa"], t["batch_la"]), (t["batch_xb"], t["batch_lb"]))
+    near(f, "dis_grad.cnn_f.0.conv.weight", trainer.discriminator.cnn_f[0].conv.weight.grad, 1e-2)
+    next(steps(f, trainer_of(f), torch.float32))
+
+
+def test_losses_and_trajectory(translation) -> None:
+    """In double precision: RMSprop's first step is close to the sign of a gradient, so where a gradient is all but zero the
+    rounding of float32, and with it the processor and the number of threads, decides which way a weight goes."""
+    f = translation("funit")
+    trainer, trajectory = trainer_of(f), f.facts["train32"]["trajectory"]
+    for network in (trainer.translator, trainer.discriminator, trainer.ema):
+        network.double()
+    assert list(steps(f, trainer, torch.float64)) == list(range(len(trajectory)))
+    assert trajectory[0]["loss_dis_total"] != trajectory[1]["loss_dis_total"]
+    official = f.facts["train32"]["after_steps"]["gen_test"]
     for name, parameter in trainer.ema.named_parameters():
         if name.endswith("weight"):
             assert abs(float(parameter.norm()) - official[name]) <= NORM * official[name], name

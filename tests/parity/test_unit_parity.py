@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 from latent_atelier.pipelines.unit.network import MultiScaleDiscriminator, TwoDomains
 from latent_atelier.pipelines.unit.training import UnitSettings, UnitTrainer
@@ -48,13 +49,18 @@ NAMES = {"dis a": "dis_n_a", "dis b": "dis_n_b", "gen a": "gen_n_a", "gen b": "g
          "recoded by b": "gen_n_a_recon"}
 
 
-def test_losses_gradients_and_trajectory(translation) -> None:
+@pytest.mark.parametrize(("dtype", "steps"), [(torch.float32, 1), (torch.float64, None)], ids=["first step", "trajectory"])
+def test_losses_gradients_and_trajectory(translation, dtype: torch.dtype, steps: int | None) -> None:
+    """The trajectory in double precision: see FUNIT's."""
     f = translation("unit")
-    t, facts, (domains, judges) = f.tensors, f.facts["train32"], networks(f)
+    facts, (domains, judges) = f.facts["train32"], networks(f)
+    t = {name: tensor.to(dtype) for name, tensor in f.tensors.items()}
+    for network in (domains, *judges):
+        network.to(dtype)
     step = 0
     trainer = UnitTrainer(domains, judges[0], judges[1], UnitSettings(),
                           noise=lambda name, _: t[f"noise.step{step}_{NAMES[name]}"])
-    for step, official in enumerate(facts["trajectory"]):
+    for step, official in enumerate(facts["trajectory"][:steps]):
         found = trainer.update_discriminators(t["x_a"], t["x_b"])
         if step == 0:
             dis = {f"{n}.{k}": v for n, judge in zip("ab", judges, strict=True) for k, v in norms(judge).items()}
