@@ -1,10 +1,14 @@
-"""Radiance fields against the renderer's truth: `python benchmarks/radiance_quality.py [--part fit exact photo variance]`.
+"""Radiance fields against the renderer's truth: `python benchmarks/radiance_quality.py [--part fit photo ...]`.
 
 fit: held-out objects from 40 pictures of 64x64, scored on hidden views, by silhouette and by the distance of the mesh.
 exact: the prior is "one of 24 cars", known exactly; what it shapes is compared with the cars, next to score distillation with
 the same denoiser, the same number of calls and the same field.
 photo: one photograph and the shipped denoiser of objects, next to the photograph alone and to score distillation.
+prior: cars that the shipped denoiser makes up, next to score distillation and to cars of the renderer.
 variance: a Gaussian prior; the variance of renders with and without the correction for the share that a field follows.
+
+Perceptual distances are squared differences of the normalised features of a network that tells procedural creatures apart
+(translation_judges.py). --pictures FOLDER keeps what the fields show.
 """
 
 from __future__ import annotations
@@ -13,8 +17,10 @@ import argparse
 import math
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import cache
+from pathlib import Path
 
 import torch
 from latent_atelier.checkpoints.registry import load_checkpoint
@@ -32,7 +38,9 @@ from latent_atelier.pipelines.langevin.occupancy import OccupancyGrid
 from latent_atelier.pipelines.langevin.radiance_field import RadianceField, field_config, new_field
 from latent_atelier.pipelines.langevin.rendering import Sampling, render
 from latent_atelier.pipelines.training.data import seeded
+from PIL import Image
 from torch import Tensor
+from translation_judges import load_judges
 
 SIZE, HELD_OUT = 64, 8500
 """Objects are drawn from seeds that no network was trained on."""
@@ -63,6 +71,22 @@ def views(field: RadianceField, cameras: Cameras, size: int = SIZE) -> tuple[Ten
 def psnr(found: Tensor, truth: Tensor) -> float:
     """Mean over pictures, dB."""
     return float((-10 * (found - truth).square().flatten(1).mean(dim=1).log10()).mean())
+
+
+judges = cache(load_judges)
+
+
+def seems(found: Tensor, truth: Tensor) -> float:
+    """Mean perceptual distance of pictures [N,3,64,64] in 0..1."""
+    return float(judges().distance(found * 2 - 1, truth * 2 - 1).mean())
+
+
+def keep_pictures(folder: Path | None, name: str, rows: Sequence[Tensor]) -> None:
+    """Rows of pictures [N,3,H,W] in 0..1 as one PNG."""
+    if folder is not None:
+        folder.mkdir(parents=True, exist_ok=True)
+        sheet = torch.cat([torch.cat(list(row), dim=2) for row in rows], dim=1).permute(1, 2, 0)
+        Image.fromarray((sheet.clamp(0, 1) * 255).round().byte().numpy()).save(folder / f"{name}.png")
 
 
 def overlap(found: Tensor, truth: Tensor) -> float:
@@ -102,11 +126,16 @@ def fit(objects: int, steps: int) -> None:
         field = fit_images(PosedImages(pictures(body, cameras)[0], cameras), CONFIG, FitSettings(steps))
         spent = time.perf_counter() - began
         (found, opacity), (truth, cover) = views(field, hidden), pictures(body, hidden)
-        rows.append([psnr(found, truth), overlap(opacity, cover), mesh_error(field, body, hidden)])
-        say(f"  {CLASSES[number % 3]:6} {rows[-1][0]:5.1f} dB, silhouette IoU {rows[-1][1]:.3f}, mesh off by "
-            f"{rows[-1][2]:.3f}, {spent:.0f} s")
-    mean = torch.tensor(rows).mean(dim=0)
-    say(f"  mean   {mean[0]:5.1f} dB, silhouette IoU {mean[1]:.3f}, mesh off by {mean[2]:.3f}")
+        rows.append([psnr(found, truth), seems(found, truth), overlap(opacity, cover), mesh_error(field, body, hidden)])
+        say(f"  {CLASSES[number % 3]:6} {scores(rows[-1:])}, {spent:.0f} s")
+    say(f"  mean   {scores(rows)}")
+
+
+def scores(rows: Sequence[Sequence[float]]) -> str:
+    """Of hidden views, averaged."""
+    decibels, perceptual, silhouettes, mesh, *colour = torch.tensor(rows).mean(dim=0).tolist()
+    return (f"{decibels:5.1f} dB, perceptual {perceptual:.4f}, silhouette IoU {silhouettes:.3f}, mesh off by {mesh:.3f}"
+            + "".join(f", saturation off by {value:.3f}" for value in colour))
 
 
 class OneOf:
@@ -157,7 +186,7 @@ def exact(seeds: int, known: int) -> None:
     every = (prior.data + 1) / 2
     cover = [pictures(make_object("car", (HELD_OUT + 1, i)), pool[:8])[1] for i in range(known)]
     colourful = [saturation(every[i, :8], cover[i]) for i in range(known)]
-    spread = float(torch.pdist(every.flatten(1)).square().mean()) / every[0].numel()
+    spread = apart(list(every))
     say(f"One of {known} cars: {seeds} seeds")
 
     def score(name: str, fields: Sequence[RadianceField], spent: float) -> None:
@@ -166,6 +195,7 @@ def exact(seeds: int, known: int) -> None:
         best: list[float] = []
         second: list[float] = []
         off: list[float] = []
+        like: list[float] = []
         for colour, opacity in shown:
             errors = (colour[None] - every).square().flatten(1).mean(dim=1)
             order = errors.argsort()
@@ -173,11 +203,11 @@ def exact(seeds: int, known: int) -> None:
             best.append(-10 * math.log10(float(errors[order[0]])))
             second.append(-10 * math.log10(float(errors[order[1]])))
             off.append(saturation(colour[:8], opacity[:8]) - colourful[nearest[-1]])
-        all_of = torch.stack([colour for colour, _ in shown]).flatten(1)
-        apart = float(torch.pdist(all_of).square().mean()) / all_of.shape[1] / spread if len(fields) > 1 else math.nan
-        say(f"  {name:36} nearest car {sum(best) / len(best):5.1f} dB, next {sum(second) / len(second):5.1f} dB; "
-            f"{len(set(nearest))} cars, diversity {apart:.2f}; saturation off by {sum(off) / len(off):+.3f}; {spent:.0f} s "
-            f"each")
+            like.append(seems(colour, every[nearest[-1]]))
+        diversity = apart([colour for colour, _ in shown]) / spread if len(fields) > 1 else math.nan
+        say(f"  {name:36} nearest car {sum(best) / len(best):5.1f} dB, perceptual {sum(like) / len(like):.4f}, next "
+            f"{sum(second) / len(second):5.1f} dB; {len(set(nearest))} cars, diversity {diversity:.2f}; saturation off by "
+            f"{sum(off) / len(off):+.3f}; {spent:.0f} s each")
 
     settings = FieldPriorSettings()
     jobs: list[FieldPrior] = []
@@ -194,9 +224,8 @@ def exact(seeds: int, known: int) -> None:
         score(f"score distillation, {'falling' if annealed else 'random'} levels", fields, spent)
 
 
-def photo(objects: int) -> None:
+def photo(objects: int, folder: Path | None) -> None:
     """One photograph."""
-    loaded = load_checkpoint(WEIGHTS / "denoisers" / "objects_64.safetensors")
     hidden = orbit([60.0, 120.0, 180.0, 240.0, 300.0] * 2, [10.0] * 5 + [30.0] * 5)
     settings = FieldPriorSettings()
     say(f"One photograph of {objects} held-out objects; hidden views")
@@ -204,8 +233,7 @@ def photo(objects: int) -> None:
     for number in range(objects):
         kind = CLASSES[number % 3]
         body = make_object(kind, (HELD_OUT + 2, number))
-        network = loaded.module
-        denoiser = NetworkDenoiser(network, sigma_data=network.sigma_data, label=network.labels.condition(kind))
+        denoiser = objects_denoiser(kind)
         camera = orbit([30.0], 20.0)
         given = PosedImages(pictures(body, camera)[0], camera)
         job = FieldPrior(CONFIG, denoiser, replace(settings, seed=number), anchors=given)
@@ -214,16 +242,58 @@ def photo(objects: int) -> None:
         fields["score distillation"] = distilled(denoiser, replace(settings, seed=number), calls, annealed=False, anchors=given)
         fields["the photograph alone"] = fit_images(given, CONFIG, FitSettings(600, seed=number))
         truth, cover = pictures(body, hidden)
+        shown: list[Tensor] = []
         for name, field in fields.items():
             colour, opacity = views(field, hidden)
-            table.setdefault(name, []).append([psnr(colour, truth), overlap(opacity, cover),
-                                               abs(saturation(colour, opacity) - saturation(truth, cover)),
-                                               mesh_error(field, body, hidden)])
+            table.setdefault(name, []).append([psnr(colour, truth), seems(colour, truth), overlap(opacity, cover),
+                                               mesh_error(field, body, hidden),
+                                               abs(saturation(colour, opacity) - saturation(truth, cover))])
+            shown.append(colour)
+        keep_pictures(folder, f"photo_{number}", [truth, *shown])
         say("  " + "; ".join(f"{kind} {name} {rows[-1][0]:.1f} dB" for name, rows in table.items()))
     for name, rows in table.items():
-        mean = torch.tensor(rows).mean(dim=0)
-        say(f"  {name:24} {mean[0]:5.1f} dB, silhouette IoU {mean[1]:.3f}, saturation off by {mean[2]:.3f}, mesh off by "
-            f"{mean[3]:.3f}")
+        say(f"  {name:24} {scores(rows)}")
+
+
+def prior(seeds: int, folder: Path | None) -> None:
+    """Cars from nothing."""
+    denoiser = objects_denoiser("car")
+    around = orbit([30.0 + 45 * i for i in range(8)], 20.0)
+    real = [pictures(make_object("car", (HELD_OUT + 3, i)), around) for i in range(60)]
+    spread, vivid = apart([colour for colour, _ in real]), sum(saturation(*each) for each in real) / len(real)
+    say(f"Cars made up by the shipped denoiser, {seeds} seeds, seen from 8 sides; of 60 renderings: saturation {vivid:.3f}")
+
+    def score(name: str, make: Callable[[int], RadianceField]) -> None:
+        began = time.perf_counter()
+        shown = [views(make(seed), around) for seed in range(seeds)]
+        spent = (time.perf_counter() - began) / seeds
+        nearest = [min(seems(colour, truth) for truth, _ in real) for colour, _ in shown]
+        vividness = sum(saturation(*each) for each in shown) / seeds
+        filled = sum(float(opacity.mean()) for _, opacity in shown) / seeds
+        say(f"  {name:20} diversity {apart([colour for colour, _ in shown]) / spread:.2f}, saturation {vividness:.3f}, covers "
+            f"{filled:.3f} of the picture; perceptual distance to the nearest rendering {sum(nearest) / seeds:.4f}; "
+            f"{spent:.0f} s each")
+        keep_pictures(folder, f"prior_{name.replace(' ', '_')}", [colour for colour, _ in shown])
+
+    settings = FieldPriorSettings()
+    calls = settings.views * sum(settings.prior.calls(level / denoiser.sigma_data)
+                                 for level in settings.prior.sigmas(denoiser.sigma_data))
+    score("ours", lambda seed: shape_field(FieldPrior(CONFIG, denoiser, replace(settings, seed=seed))))
+    score("score distillation", lambda seed: distilled(denoiser, replace(settings, seed=seed), calls, annealed=False))
+    again = [min(seems(real[i][0], real[j][0]) for j in range(60) if j != i) for i in range(20)]
+    say(f"  {'renderings':20} diversity 1.00, saturation {vivid:.3f}, covers {sum(float(c.mean()) for _, c in real) / 60:.3f} "
+        f"of the picture; perceptual distance to the nearest rendering {sum(again) / 20:.4f}")
+
+
+def objects_denoiser(kind: str) -> NetworkDenoiser:
+    """The shipped one, told the class."""
+    network = load_checkpoint(WEIGHTS / "denoisers" / "objects_64.safetensors").module
+    return NetworkDenoiser(network, sigma_data=network.sigma_data, label=network.labels.condition(kind))
+
+
+def apart(shown: Sequence[Tensor]) -> float:
+    """Mean squared difference of pairs."""
+    return float(torch.pdist(torch.stack(list(shown)).flatten(1)).square().mean()) / shown[0].numel()
 
 
 def variance(seeds: int) -> None:
@@ -263,18 +333,21 @@ def variance(seeds: int) -> None:
 def main() -> None:
     """Run the parts."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--part", nargs="*", default=["fit", "exact", "photo", "variance"])
+    parser.add_argument("--part", nargs="*", default=["fit", "exact", "photo", "prior", "variance"])
     parser.add_argument("--objects", type=int, default=6)
     parser.add_argument("--steps", type=int, default=400)
     parser.add_argument("--seeds", type=int, default=8)
     parser.add_argument("--known", type=int, default=24)
+    parser.add_argument("--pictures", type=Path, metavar="FOLDER")
     args = parser.parse_args()
     if "fit" in args.part:
         fit(args.objects, args.steps)
     if "exact" in args.part:
         exact(args.seeds, args.known)
     if "photo" in args.part:
-        photo(args.objects)
+        photo(args.objects, args.pictures)
+    if "prior" in args.part:
+        prior(args.seeds, args.pictures)
     if "variance" in args.part:
         variance(4 * args.seeds)
 

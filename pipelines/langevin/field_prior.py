@@ -46,7 +46,10 @@ class FieldPriorSettings:
     sweeps in which views are rendered at half of it and magnified. start: steps in which the field learns what the denoiser
     expects before anything is decided, D(noise). elevation, distance, fov: of the cameras, ranges in degrees and units. louder:
     raise the churn's noise by 1 / sqrt(measured share), which keeps the temperature of linear denoisers; networks make worse
-    pictures of it. anchored: share of the rays that look at the pictures given. seed: of all that is drawn. Raises
+    pictures of it. lasting: sweeps for which the coarse part of the noise, common to all views, stays as it is. The field goes a
+    small part of the way in a sweep: noise that changes each time averages out, and every seed ends at what lies nearest to the
+    mean; noise that stays decides which object it becomes. Where pictures are given they decide, and noise always changes.
+    anchored: share of the rays that look at the pictures given. seed: of all that is drawn. Raises
     InvalidInputError.
     """
 
@@ -62,13 +65,13 @@ class FieldPriorSettings:
     distance: tuple[float, float] = (DISTANCE, DISTANCE)
     fov: tuple[float, float] = (FOV, FOV)
     louder: bool = False
-    lasting: int = 1
+    lasting: int = 64
     anchored: float = 0.3
     seed: int = 0
     learning: Learning = field(default_factory=lambda: Learning(rate=0.03))
 
     def __post_init__(self) -> None:
-        if min(self.views, self.kept, self.inner, self.rays, *self.size) < 1 or self.start < 0:
+        if min(self.views, self.kept, self.inner, self.rays, self.lasting, *self.size) < 1 or self.start < 0:
             raise InvalidInputError("A prior shapes a field from at least 1 view, with at least 1 step and 1 ray a sweep.")
         if not (0 <= self.coarse <= 1 and 0 <= self.anchored < 1):
             raise InvalidInputError(f"The coarse share of the sweeps lies in 0..1, and the anchored share of the rays below 1, "
@@ -196,7 +199,8 @@ class FieldPrior:
         learner = FieldLearner(model, settings.learning, seeded(settings.seed))
         learner.see_space()
         self.views = FieldViews(learner, settings, None if anchors is None else anchors.to(device), pool)
-        self.noise = ViewNoise(settings.seed, lasting=settings.lasting) if noise is None else noise
+        lasting = settings.lasting if anchors is None else 1
+        self.noise = ViewNoise(settings.seed, lasting=lasting) if noise is None else noise
         self.schedule = settings.prior.sigmas(main.sigma_data, settings.seed, bounds=levels_known(main))
         self.done, self.begun = 0, begun is not None
         self.sweeps: list[Sweep] = []

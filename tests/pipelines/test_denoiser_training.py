@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 import struct
@@ -102,6 +103,18 @@ def test_learns_a_position_that_is_all_there_is_to_know(tmp_path: Path) -> None:
     assert float((found - crops).square().mean().sqrt()) < 0.4 * float(crops.std())
     losses = [json.loads(line)["loss"] for line in (tmp_path / "losses.jsonl").read_text().splitlines()]
     assert np.mean(losses[-30:]) < 0.75 * np.mean(losses[:5])
+
+
+def test_a_training_starts_from_given_weights(tmp_path: Path) -> None:
+    data = PictureCrops(PicturesInMemory([ramp()]), 16, mirror=False)
+    recipe = DenoiserRecipe(**TINY, patch=2, steps=2)
+    start = train_denoiser(data, recipe, tmp_path / "first").ema
+    before = {name: value.clone() for name, value in start.state_dict().items()}
+    still = dataclasses.replace(recipe, seed=7, steps=1, settings=DenoiserSettings(lr=1e-9))
+    after = train_denoiser(data, still, tmp_path / "second", start=start).ema.state_dict()
+    for name, value in start.state_dict().items():
+        assert torch.equal(value, before[name])
+        assert torch.allclose(value, after[name], atol=1e-6)
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])

@@ -141,6 +141,21 @@ def test_noise_of_views_is_normal_and_coarsely_common() -> None:
     assert 0.85 < float(centred.std()) < 1
 
 
+def test_what_views_have_in_common_can_last() -> None:
+    like, noise = torch.zeros(2, 3, 16, 16), ViewNoise(5, lasting=4)
+
+    def common(draw: int) -> torch.Tensor:
+        return noise(draw, like, like)[0].unfold(1, 4, 4).unfold(2, 4, 4).mean(dim=(3, 4))
+
+    inversion, churn = [common(2 * sweep) for sweep in range(5)], [common(2 * sweep + 1) for sweep in range(5)]
+    for drawn in (inversion, churn):
+        assert all(torch.allclose(drawn[0], other, atol=1e-6) for other in drawn[:4])
+        assert not torch.allclose(drawn[0], drawn[4], atol=0.1)
+    assert not torch.allclose(inversion[0], churn[0], atol=0.1)
+    assert not torch.equal(noise(0, like, like), noise(2, like, like))  # what is a view's own changes
+    assert torch.equal(ViewNoise(5)(3, like, like), ViewNoise(5, lasting=1)(3, like, like))
+
+
 def test_prompts_by_direction() -> None:
     class Says:
         sigma_data = 0.5
