@@ -61,6 +61,19 @@ def test_a_field_becomes_one_of_the_objects_from_all_sides(pair) -> None:
     assert told[-1].preview().shape == (1, 3, 64, 64)
 
 
+def test_other_seeds_are_other_objects() -> None:
+    """Not the one that lies nearest to the mean of all every time."""
+    several = OneOf([make_object("car", (91, i)) for i in range(6)], SIZE)
+    found: set[int] = set()
+    for seed in range(3):
+        job = FieldPrior(CONFIG, several, replace(SETTINGS, seed=seed))
+        shape_field(job)
+        best, second, *_ = errors(job, several).sort()[0]
+        assert best < 0.7 * second
+        found.add(int(errors(job, several).argmin()))
+    assert len(found) == 3
+
+
 @pytest.mark.parametrize("wanted", [0, 1])
 def test_a_photograph_decides_which(pair, wanted) -> None:
     """One picture, from one side; the views that are scored are from others."""

@@ -29,6 +29,7 @@ from latent_atelier.demo.make_images import (
 )
 from latent_atelier.demo.music import RATE, pieces
 from latent_atelier.demo.music import render as render_music
+from latent_atelier.demo.objects import make_object
 from latent_atelier.demo.scenes import TYRE, Car, render
 from latent_atelier.demo.streets import render_street
 from latent_atelier.headless.cli import main
@@ -45,7 +46,7 @@ UNSEEN = 99
 """Seed of landscapes that no network was trained on."""
 
 
-QUICKER = {"photos_to_mesh": ("3.steps=160", "4.size=48"), "object_from_one_photo": ("6.size=48",)}
+QUICKER = {"photos_to_mesh": ("3.steps=160", "4.size=48"), "object_from_one_photo": ("6.size=48",), "object_from_prior": ("4.size=48",)}
 """Fewer steps than the workflows have, where these take a minute or more."""
 
 
@@ -168,6 +169,25 @@ def test_one_photograph_becomes_an_object_from_all_sides(outputs: dict[str, Path
     for view, true in zip(views, truth, strict=True):
         solid, covered = np.abs(1 - view).max(axis=2) > 0.15, true.coverage > 0.5
         assert (solid & covered).sum() / (solid | covered).sum() > 0.7
+    assert trimesh.load(folder / "car_00001_.glb", force="mesh").is_watertight
+
+
+def test_a_car_is_made_up_from_nothing(outputs: dict[str, Path]) -> None:
+    """Outlines like those of some car of the renderer from every side, and a colour: the mean of all cars is grey."""
+    folder = outputs["object_from_prior"] / "object_from_prior"
+    views = np.stack([picture(folder / f"view_0000{number}_.png") for number in range(1, 6)])
+    cameras = [orbit(float(azimuth), 20.0) for azimuth in (30, 90, 150, 210, 270)]
+    cars = [[make_object("car", (UNSEEN, i)).picture(camera, SIZE) for camera in cameras] for i in range(24)]
+    solid = np.abs(1 - views).max(axis=3) > 0.15
+    covered = np.stack([[shown.coverage > 0.5 for shown in car] for car in cars])
+    overlaps = (solid & covered).sum(axis=(1, 2, 3)) / (solid | covered).sum(axis=(1, 2, 3))
+    assert overlaps.max() > 0.8, overlaps
+
+    def vivid(colours: np.ndarray) -> float:
+        return float((colours.max(axis=-1) - colours.min(axis=-1)).mean())
+
+    mean = np.mean([[shown.colour for shown in car] for car in cars], axis=0)
+    assert vivid(views[solid]) > 1.5 * vivid(mean[covered.mean(axis=0) > 0.5])
     assert trimesh.load(folder / "car_00001_.glb", force="mesh").is_watertight
 
 
