@@ -46,8 +46,8 @@ class FieldPriorSettings:
     sweeps in which views are rendered at half of it and magnified. start: steps in which the field learns what the denoiser
     expects before anything is decided, D(noise). elevation, distance, fov: of the cameras, ranges in degrees and units. louder:
     raise the churn's noise by 1 / sqrt(measured share), which keeps the temperature of linear denoisers; networks make worse
-    pictures of it. lasting: sweeps for which the coarse part of the noise, common to all views, stays as it is. A sweep moves the
-    field a small part of the way: noise that changes each time averages out, and every seed ends at what lies nearest to the
+    pictures of it. lasting: sweeps for which the coarse part of the noise, common to all views, stays as it is. A sweep moves
+    the field a small part of the way: noise that changes each time averages out, and every seed ends at what is nearest to the
     mean; noise that stays decides which object it becomes. Where pictures are given they decide, and noise always changes.
     anchored: share of the rays that look at the pictures given. seed: of all that is drawn. Raises
     InvalidInputError.
