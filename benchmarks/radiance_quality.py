@@ -27,16 +27,16 @@ from latent_atelier.checkpoints.registry import load_checkpoint
 from latent_atelier.demo.models import WEIGHTS
 from latent_atelier.demo.objects import CLASSES, make_object
 from latent_atelier.demo.solids import Body
-from latent_atelier.pipelines.langevin.cameras import Cameras, orbit, random_orbits
 from latent_atelier.pipelines.langevin.denoiser import Denoiser, NetworkDenoiser
-from latent_atelier.pipelines.langevin.field_learner import Learning
-from latent_atelier.pipelines.langevin.field_prior import PRIOR, FieldPrior, FieldPriorSettings, shape_field
-from latent_atelier.pipelines.langevin.fitting import FitSettings, PosedImages, fit_images
-from latent_atelier.pipelines.langevin.meshes import EmptyFieldError, density_grid, extract_mesh
+from latent_atelier.pipelines.langevin.fields.cameras import Cameras, orbit, random_orbits
+from latent_atelier.pipelines.langevin.fields.field_learner import Learning
+from latent_atelier.pipelines.langevin.fields.field_prior import PRIOR, FieldPrior, FieldPriorSettings, shape_field
+from latent_atelier.pipelines.langevin.fields.fitting import FitSettings, PosedImages, fit_images
+from latent_atelier.pipelines.langevin.fields.meshes import EmptyFieldError, density_grid, extract_mesh
+from latent_atelier.pipelines.langevin.fields.occupancy import OccupancyGrid
+from latent_atelier.pipelines.langevin.fields.radiance_field import RadianceField, field_config, new_field
+from latent_atelier.pipelines.langevin.fields.rendering import Sampling, render
 from latent_atelier.pipelines.langevin.noise import seeded_normal
-from latent_atelier.pipelines.langevin.occupancy import OccupancyGrid
-from latent_atelier.pipelines.langevin.radiance_field import RadianceField, field_config, new_field
-from latent_atelier.pipelines.langevin.rendering import Sampling, render
 from latent_atelier.pipelines.training.data import seeded
 from PIL import Image
 from torch import Tensor

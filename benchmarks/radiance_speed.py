@@ -12,12 +12,12 @@ import sys
 import timing
 import torch
 from latent_atelier.demo.objects import make_object
-from latent_atelier.pipelines.langevin.cameras import random_orbits
-from latent_atelier.pipelines.langevin.field_learner import Learning
-from latent_atelier.pipelines.langevin.fitting import FitSettings, PosedImages, fit_images
-from latent_atelier.pipelines.langevin.occupancy import OccupancyGrid
-from latent_atelier.pipelines.langevin.radiance_field import RadianceField, field_config
-from latent_atelier.pipelines.langevin.rendering import Sampling, look
+from latent_atelier.pipelines.langevin.fields.cameras import random_orbits
+from latent_atelier.pipelines.langevin.fields.field_learner import Learning
+from latent_atelier.pipelines.langevin.fields.fitting import FitSettings, PosedImages, fit_images
+from latent_atelier.pipelines.langevin.fields.occupancy import OccupancyGrid
+from latent_atelier.pipelines.langevin.fields.radiance_field import RadianceField, field_config
+from latent_atelier.pipelines.langevin.fields.rendering import Sampling, look
 from latent_atelier.pipelines.training.data import seeded
 
 RAYS, SAMPLING = 2048, Sampling(32, 64)

@@ -9,8 +9,8 @@ import numpy.typing as npt
 import torch
 from PIL import Image, ImageDraw
 
-from ..pipelines.langevin.camera_lists import row_of
-from ..pipelines.langevin.cameras import DISTANCE, FOV, Cameras, orbit
+from ..pipelines.langevin.fields.camera_lists import row_of
+from ..pipelines.langevin.fields.cameras import DISTANCE, FOV, Cameras, orbit
 from ..pipelines.sound_files import write_wav
 from .creatures import Pose, Species, render_creature, species
 from .landscapes import landscape

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from ..pipelines.langevin.cameras import Cameras
+from ..pipelines.langevin.fields.cameras import Cameras
 from .scenes import Array, Colour
 
 Vector = tuple[float, float, float]

@@ -15,8 +15,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from ..pipelines.langevin.cameras import orbit
 from ..pipelines.langevin.crops import Drawn, integers
+from ..pipelines.langevin.fields.cameras import orbit
 from ..pipelines.langevin.position import Labels
 from ..pipelines.langevin.training import DenoiserRecipe, DenoiserSettings, train_denoiser
 from ..pipelines.training.data import to_network

@@ -8,15 +8,23 @@ import torch
 from torch import Tensor
 
 from ..pipelines.errors import InvalidInputError
-from ..pipelines.langevin.cameras import DISTANCE, FOV, Cameras
 from ..pipelines.langevin.denoiser import Denoiser
-from ..pipelines.langevin.field_learner import Learning
-from ..pipelines.langevin.field_prior import PRIOR, ByDirection, FieldPrior, FieldPriorSettings, shape_field
-from ..pipelines.langevin.fitting import PosedImages
+from ..pipelines.langevin.fields.cameras import DISTANCE, FOV, Cameras
+from ..pipelines.langevin.fields.field_learner import Learning
+from ..pipelines.langevin.fields.field_prior import PRIOR, ByDirection, FieldPrior, FieldPriorSettings, shape_field
+from ..pipelines.langevin.fields.fitting import PosedImages
+from ..pipelines.langevin.fields.radiance_field import (
+    SHADES,
+    Background,
+    FieldConfig,
+    Form,
+    RadianceField,
+    copied,
+    field_config,
+)
+from ..pipelines.langevin.fields.rendering import Sampling
 from ..pipelines.langevin.presets import Preset
 from ..pipelines.langevin.prior import PriorSettings
-from ..pipelines.langevin.radiance_field import SHADES, Background, FieldConfig, Form, RadianceField, copied, field_config
-from ..pipelines.langevin.rendering import Sampling
 from ..runtime import host
 from ..runtime.host import io
 from ..runtime.model_cache import ModelHandle

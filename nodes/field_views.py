@@ -9,12 +9,12 @@ import torch
 from torch import Tensor
 
 from ..pipelines.errors import InvalidInputError
-from ..pipelines.langevin.camera_lists import camera_of_view, cameras_from_text, row_of
-from ..pipelines.langevin.cameras import DISTANCE, FOV, Cameras, turntable
 from ..pipelines.langevin.codec import Codec, Pixels
-from ..pipelines.langevin.occupancy import OccupancyGrid
-from ..pipelines.langevin.radiance_field import RadianceField, copied
-from ..pipelines.langevin.rendering import Picture, Sampling, render
+from ..pipelines.langevin.fields.camera_lists import camera_of_view, cameras_from_text, row_of
+from ..pipelines.langevin.fields.cameras import DISTANCE, FOV, Cameras, turntable
+from ..pipelines.langevin.fields.occupancy import OccupancyGrid
+from ..pipelines.langevin.fields.radiance_field import RadianceField, copied
+from ..pipelines.langevin.fields.rendering import Picture, Sampling, render
 from ..runtime import host
 from ..runtime.host import io
 from ..runtime.model_cache import ModelHandle

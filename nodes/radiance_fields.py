@@ -6,13 +6,13 @@ import torch
 from torch import Tensor
 
 from ..pipelines.errors import AtelierError, InvalidInputError
-from ..pipelines.langevin.cameras import Cameras
-from ..pipelines.langevin.field_file import load_field, save_field
-from ..pipelines.langevin.field_learner import Learning
-from ..pipelines.langevin.fitting import FitSettings, PosedImages, fit_images
-from ..pipelines.langevin.meshes import density_grid, extract_mesh, to_linear
-from ..pipelines.langevin.radiance_field import Background, Form, RadianceField, copied, field_config
-from ..pipelines.langevin.rendering import Sampling, render
+from ..pipelines.langevin.fields.cameras import Cameras
+from ..pipelines.langevin.fields.field_file import load_field, save_field
+from ..pipelines.langevin.fields.field_learner import Learning
+from ..pipelines.langevin.fields.fitting import FitSettings, PosedImages, fit_images
+from ..pipelines.langevin.fields.meshes import density_grid, extract_mesh, to_linear
+from ..pipelines.langevin.fields.radiance_field import Background, Form, RadianceField, copied, field_config
+from ..pipelines.langevin.fields.rendering import Sampling, render
 from ..runtime import host
 from ..runtime.geometry import mesh_value, voxel_value
 from ..runtime.host import io

@@ -13,8 +13,8 @@ from latent_atelier.demo import train_objects
 from latent_atelier.demo.denoisers import written
 from latent_atelier.demo.objects import CLASSES, make_object
 from latent_atelier.demo.solids import Body, ball, block, cone, cylinder, profile, tapered
-from latent_atelier.pipelines.langevin.cameras import FOV, orbit
 from latent_atelier.pipelines.langevin.denoiser import NetworkDenoiser
+from latent_atelier.pipelines.langevin.fields.cameras import FOV, orbit
 from latent_atelier.pipelines.langevin.position import Labels, pose_features
 from latent_atelier.pipelines.langevin.training import DenoiserRecipe, train_denoiser
 from latent_atelier.pipelines.training.data import seeded

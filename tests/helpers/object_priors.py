@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import torch
 from latent_atelier.demo.solids import Body
-from latent_atelier.pipelines.langevin.cameras import Cameras
+from latent_atelier.pipelines.langevin.fields.cameras import Cameras
 from shots import shots
 from torch import Tensor
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 from latent_atelier.demo.solids import Body
-from latent_atelier.pipelines.langevin.cameras import Cameras
+from latent_atelier.pipelines.langevin.fields.cameras import Cameras
 from torch import Tensor
 
 

@@ -21,12 +21,12 @@ from latent_atelier.nodes.radiance_fields import (
     SaveRadianceField,
 )
 from latent_atelier.pipelines.errors import InvalidInputError
-from latent_atelier.pipelines.langevin.cameras import orbit
 from latent_atelier.pipelines.langevin.codec import Codec
-from latent_atelier.pipelines.langevin.field_learner import FieldLearner
-from latent_atelier.pipelines.langevin.meshes import EmptyFieldError
-from latent_atelier.pipelines.langevin.radiance_field import FieldConfig, RadianceField, new_field
-from latent_atelier.pipelines.langevin.rendering import Sampling, render
+from latent_atelier.pipelines.langevin.fields.cameras import orbit
+from latent_atelier.pipelines.langevin.fields.field_learner import FieldLearner
+from latent_atelier.pipelines.langevin.fields.meshes import EmptyFieldError
+from latent_atelier.pipelines.langevin.fields.radiance_field import FieldConfig, RadianceField, new_field
+from latent_atelier.pipelines.langevin.fields.rendering import Sampling, render
 from latent_atelier.runtime.context import Cancelled, ExecutionContext, Folders
 from latent_atelier.runtime.embedded_geometry import MESH
 from latent_atelier.runtime.embedded_node import Hidden, HiddenHolder

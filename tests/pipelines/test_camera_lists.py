@@ -10,8 +10,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from latent_atelier.pipelines.errors import InvalidInputError
-from latent_atelier.pipelines.langevin.camera_lists import camera_of_view, cameras_from_text, row_of
-from latent_atelier.pipelines.langevin.cameras import orbit
+from latent_atelier.pipelines.langevin.fields.camera_lists import camera_of_view, cameras_from_text, row_of
+from latent_atelier.pipelines.langevin.fields.cameras import orbit
 
 ANGLE = st.floats(-180, 180, width=32)
 

@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 from latent_atelier.pipelines.errors import InvalidInputError
-from latent_atelier.pipelines.langevin.cameras import Cameras, free, joined, look_at, orbit, random_orbits, turntable
+from latent_atelier.pipelines.langevin.fields.cameras import Cameras, free, joined, look_at, orbit, random_orbits, turntable
 
 
 @pytest.mark.parametrize(("azimuth", "elevation", "place", "up"), [

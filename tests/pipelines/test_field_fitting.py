@@ -9,11 +9,11 @@ import pytest
 import torch
 from latent_atelier.demo.objects import make_object
 from latent_atelier.pipelines.errors import InvalidInputError, TrainingStateError
-from latent_atelier.pipelines.langevin.cameras import orbit, random_orbits
-from latent_atelier.pipelines.langevin.field_learner import Learning
-from latent_atelier.pipelines.langevin.fitting import FitSettings, PosedImages, fit_images
-from latent_atelier.pipelines.langevin.radiance_field import FieldConfig, RadianceField, field_config
-from latent_atelier.pipelines.langevin.rendering import Sampling, render
+from latent_atelier.pipelines.langevin.fields.cameras import orbit, random_orbits
+from latent_atelier.pipelines.langevin.fields.field_learner import Learning
+from latent_atelier.pipelines.langevin.fields.fitting import FitSettings, PosedImages, fit_images
+from latent_atelier.pipelines.langevin.fields.radiance_field import FieldConfig, RadianceField, field_config
+from latent_atelier.pipelines.langevin.fields.rendering import Sampling, render
 from latent_atelier.pipelines.steps import StepInfo
 from latent_atelier.pipelines.training.data import seeded
 from shots import psnr, shots

@@ -13,9 +13,9 @@ import trimesh
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from latent_atelier.pipelines.errors import InvalidInputError
-from latent_atelier.pipelines.langevin.cameras import orbit
-from latent_atelier.pipelines.langevin.field_file import METADATA_KEY, load_field, save_field
-from latent_atelier.pipelines.langevin.meshes import (
+from latent_atelier.pipelines.langevin.fields.cameras import orbit
+from latent_atelier.pipelines.langevin.fields.field_file import METADATA_KEY, load_field, save_field
+from latent_atelier.pipelines.langevin.fields.meshes import (
     DensityGrid,
     EmptyFieldError,
     Mesh,
@@ -24,8 +24,8 @@ from latent_atelier.pipelines.langevin.meshes import (
     otsu,
     to_linear,
 )
-from latent_atelier.pipelines.langevin.radiance_field import FieldConfig, RadianceField, field_config, new_field
-from latent_atelier.pipelines.langevin.rendering import Sampling, render
+from latent_atelier.pipelines.langevin.fields.radiance_field import FieldConfig, RadianceField, field_config, new_field
+from latent_atelier.pipelines.langevin.fields.rendering import Sampling, render
 from safetensors.torch import load_file, save_file
 
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -9,9 +9,9 @@ import pytest
 import torch
 from latent_atelier.demo.objects import make_object
 from latent_atelier.pipelines.errors import InvalidInputError, TrainingStateError
-from latent_atelier.pipelines.langevin.cameras import orbit
-from latent_atelier.pipelines.langevin.field_learner import FieldLearner, Learning
-from latent_atelier.pipelines.langevin.field_prior import (
+from latent_atelier.pipelines.langevin.fields.cameras import orbit
+from latent_atelier.pipelines.langevin.fields.field_learner import FieldLearner, Learning
+from latent_atelier.pipelines.langevin.fields.field_prior import (
     PRIOR,
     ByDirection,
     FieldPrior,
@@ -19,10 +19,10 @@ from latent_atelier.pipelines.langevin.field_prior import (
     FieldViews,
     shape_field,
 )
-from latent_atelier.pipelines.langevin.fitting import PosedImages
+from latent_atelier.pipelines.langevin.fields.fitting import PosedImages
+from latent_atelier.pipelines.langevin.fields.radiance_field import FieldConfig, new_field
+from latent_atelier.pipelines.langevin.fields.rendering import Sampling
 from latent_atelier.pipelines.langevin.noise import ViewNoise
-from latent_atelier.pipelines.langevin.radiance_field import FieldConfig, new_field
-from latent_atelier.pipelines.langevin.rendering import Sampling
 from latent_atelier.pipelines.steps import StepInfo
 from latent_atelier.pipelines.training.data import seeded
 from object_priors import OneOf

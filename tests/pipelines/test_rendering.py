@@ -7,11 +7,11 @@ import math
 import pytest
 import torch
 from latent_atelier.pipelines.errors import InvalidInputError
-from latent_atelier.pipelines.langevin.cameras import orbit, turntable
-from latent_atelier.pipelines.langevin.occupancy import OccupancyGrid
-from latent_atelier.pipelines.langevin.radiance_field import field_config, new_field
-from latent_atelier.pipelines.langevin.regularisers import distortion, opacity_entropy, orientation
-from latent_atelier.pipelines.langevin.rendering import Sampling, Seen, chunks, composited, intervals, look, render
+from latent_atelier.pipelines.langevin.fields.cameras import orbit, turntable
+from latent_atelier.pipelines.langevin.fields.occupancy import OccupancyGrid
+from latent_atelier.pipelines.langevin.fields.radiance_field import field_config, new_field
+from latent_atelier.pipelines.langevin.fields.regularisers import distortion, opacity_entropy, orientation
+from latent_atelier.pipelines.langevin.fields.rendering import Sampling, Seen, chunks, composited, intervals, look, render
 from torch import Tensor
 
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -35,7 +35,7 @@ from latent_atelier.demo.streets import render_street
 from latent_atelier.headless.cli import main
 from latent_atelier.headless.sounds import load_sound
 from latent_atelier.pipelines.editgan.vectors import load_vector
-from latent_atelier.pipelines.langevin.cameras import orbit
+from latent_atelier.pipelines.langevin.fields.cameras import orbit
 from latent_atelier.pipelines.sheets import CAPTION, MARGIN
 from PIL import Image
 

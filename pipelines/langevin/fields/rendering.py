@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..errors import InvalidInputError
+from ...errors import InvalidInputError
 from .cameras import Cameras, length
 from .occupancy import OccupancyGrid
 

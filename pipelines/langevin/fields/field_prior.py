@@ -16,18 +16,18 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..errors import InvalidInputError
-from ..steps import OnStep, StepInfo, ignore
-from ..training.data import seeded
-from ..training.loop import Run, run
-from ..training.state import State
+from ...errors import InvalidInputError
+from ...steps import OnStep, StepInfo, ignore
+from ...training.data import seeded
+from ...training.loop import Run, run
+from ...training.state import State
+from ..denoiser import Denoiser, levels_known
+from ..inversion import Inversion
+from ..noise import NoiseSource, ViewNoise, mixed
+from ..prior import PriorSettings, Sweep, run_prior
 from .cameras import DISTANCE, FOV, Cameras, joined, random_orbits
-from .denoiser import Denoiser, levels_known
 from .field_learner import FieldLearner, Learning
 from .fitting import PREVIEW, PosedImages, around
-from .inversion import Inversion
-from .noise import NoiseSource, ViewNoise, mixed
-from .prior import PriorSettings, Sweep, run_prior
 from .radiance_field import FieldConfig, RadianceField, as_dict, new_field
 from .rendering import Sampling, render
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from ..errors import InvalidInputError
-from ..training.state import State
+from ...errors import InvalidInputError
+from ...training.state import State
 from .occupancy import OccupancyGrid
 from .radiance_field import RadianceField
 from .regularisers import distortion, opacity_entropy, orientation

@@ -10,11 +10,11 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ..errors import InvalidInputError
-from ..steps import OnStep, StepInfo, ignore
-from ..training.data import seeded
-from ..training.loop import Run, run
-from ..training.state import State
+from ...errors import InvalidInputError
+from ...steps import OnStep, StepInfo, ignore
+from ...training.data import seeded
+from ...training.loop import Run, run
+from ...training.state import State
 from .cameras import Cameras, turntable
 from .field_learner import FieldLearner, Learning
 from .occupancy import OccupancyGrid

@@ -12,8 +12,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from ..errors import InvalidInputError
-from ..files import write_whole
+from ...errors import InvalidInputError
+from ...files import write_whole
 from .radiance_field import FieldConfig, RadianceField, as_dict
 
 METADATA_KEY, FORMAT = "atelier.radiance_field", 1

@@ -11,8 +11,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from ..errors import InvalidInputError
-from ..steps import OnStep, StepInfo, ignore
+from ...errors import InvalidInputError
+from ...steps import OnStep, StepInfo, ignore
 from .cameras import length
 from .radiance_field import RadianceField
 from .rendering import DensityOf, Sampling, look, normals_at

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..errors import InvalidInputError
+from ...errors import InvalidInputError
 from .cameras import length
 from .encodings import Encoding, HashGrids, Planes, Sines
 

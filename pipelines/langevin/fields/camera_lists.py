@@ -10,7 +10,7 @@ from typing import Any, cast
 
 import torch
 
-from ..errors import InvalidInputError
+from ...errors import InvalidInputError
 from .cameras import DISTANCE, FOV, Cameras, free, look_at, orbit
 
 MOST = 100_000

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..errors import InvalidInputError
+from ...errors import InvalidInputError
 
 DISTANCE = 3.5
 FOV = 40.0

@@ -1,0 +1,1 @@
+"""Radiance fields: cameras, the field itself, rendering, fits to pictures, the prior on fields, meshes."""
