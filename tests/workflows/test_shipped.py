@@ -46,7 +46,7 @@ UNSEEN = 99
 """Seed of landscapes that no network was trained on."""
 
 
-QUICKER = {"photos_to_mesh": ("3.steps=160", "4.size=48"), "object_from_one_photo": ("6.size=48",), "object_from_prior": ("4.size=48",)}
+QUICKER = {"photos_to_mesh": ("3.steps=160", "4.size=48"), "object_from_one_photo": ("6.size=48",), "object_from_prior": ("3.sweeps=20", "4.size=48")}
 """Fewer steps than the workflows have, where these take a minute or more."""
 
 
