@@ -263,15 +263,17 @@ def test_the_picture_follows_the_brush(page, film) -> None:
         for corner in corners:
             page.click(node, *corner)
             film.shoot(page)
-        seen = len(pictures)
+        seen, came = len(pictures), False
         page.page.keyboard.press("Enter")
         page.page.wait_for_timeout(150)
         film.shoot(page)
-        for _ in range(240):  # a minute, for a busy machine
-            if len(pictures) > seen + 1:
-                break
+        still = 0
+        for _ in range(240):  # a minute, for a busy machine, or until nothing has come for five seconds
             page.page.wait_for_timeout(250)
-        page.page.wait_for_timeout(600)
+            still = 0 if len(pictures) != seen else still + 1
+            came, seen = came or len(pictures) != seen, len(pictures)
+            if came and still > 20:
+                break
         film.shoot(page, 3)
     page.js("() => { app.ui.autoQueueEnabled = false; }")
     film.save()
