@@ -263,16 +263,15 @@ def test_the_picture_follows_the_brush(page, film) -> None:
         for corner in corners:
             page.click(node, *corner)
             film.shoot(page)
-        seen, came = len(pictures), False
+        seen, idle = len(pictures), 0
         page.page.keyboard.press("Enter")
         page.page.wait_for_timeout(150)
         film.shoot(page)
-        still = 0
-        for _ in range(240):  # a minute, for a busy machine, or until nothing has come for five seconds
+        for _ in range(240):  # a minute, for a busy machine
             page.page.wait_for_timeout(250)
-            still = 0 if len(pictures) != seen else still + 1
-            came, seen = came or len(pictures) != seen, len(pictures)
-            if came and still > 20:
+            left = page.js("async () => (await (await fetch('/api/prompt')).json()).exec_info.queue_remaining")
+            idle = 0 if left else idle + 1
+            if len(pictures) > seen and idle >= 4:  # the picture has come, and nothing is computed any more
                 break
         film.shoot(page, 3)
     page.js("() => { app.ui.autoQueueEnabled = false; }")
