@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 import torch
 from latent_atelier.checkpoints.rosinality import from_rosinality
 from latent_atelier.pipelines.stylegan2.discriminator import Discriminator
 from latent_atelier.pipelines.stylegan2.generator import Generator, standard_channels
 
-GRADIENT_TOLERANCE, ONE_KINK = 2e-5, 1e-2
-"""An activation within rounding of zero takes the leaky ReLU's other slope on some processors, and each of a latent's numbers
-feels it; not in double precision.
-"""
+GRADIENT_TOLERANCE = 2e-5
 
 
 def generator(facts: dict, state: dict) -> Generator:
@@ -49,11 +51,21 @@ def test_ada_generator(fixture, name: str) -> None:
     for layer, feature in zip(layers, features[1:], strict=True):
         if f"feat0.{layer}" in t:
             f.match(f"feat0.{layer}", feature[:1])
-    for dtype, tolerance in ((torch.float32, ONE_KINK), (torch.float64, GRADIENT_TOLERANCE)):
+    near_a_kink = name == "ada_generator_cond" and os.environ["MKL_CBWR"] != "COMPATIBLE"  # see the test below
+    for dtype in (torch.float64,) if near_a_kink else (torch.float32, torch.float64):
         codes = wplus[:1].detach().to(dtype, copy=True).requires_grad_(True)
         with torch.enable_grad():
             (network.to(dtype).synthesis(codes, dtype=dtype)[0] * probe(t).to(dtype)).sum().backward()
-        f.match("out.grad_wplus", codes.grad, tolerance)
+        f.match("out.grad_wplus", codes.grad, GRADIENT_TOLERANCE)
+
+
+def test_the_gradient_near_a_kink_in_float32() -> None:
+    """An activation of ada_generator_cond lies within rounding of zero, where some sums take the leaky ReLU's other slope. So it
+    has a process of its own, with MKL's sums that are the same on every processor, too slow for all tests."""
+    command = [sys.executable, "-I", "-m", "pytest", "-q", __file__, "-k", "test_ada_generator and cond"]
+    done = subprocess.run(command, env=os.environ | {"MKL_CBWR": "COMPATIBLE"}, cwd=Path(__file__).parents[2],
+                          capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
 
 
 def probe(tensors: dict) -> torch.Tensor:
