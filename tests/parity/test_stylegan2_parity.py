@@ -60,7 +60,7 @@ def test_ada_generator(fixture, name: str) -> None:
 
 
 def test_the_gradient_near_a_kink_in_float32() -> None:
-    """An activation of ada_generator_cond lies within rounding of zero, where some sums take the leaky ReLU's other slope. So it
+    """An activation of ada_generator_cond lies within rounding of zero, where some sums take the leaky ReLU's other slope. It
     has a process of its own, with MKL's sums that are the same on every processor, too slow for all tests."""
     command = [sys.executable, "-I", "-m", "pytest", "-q", __file__, "-k", "test_ada_generator and cond"]
     done = subprocess.run(command, env=os.environ | {"MKL_CBWR": "COMPATIBLE"}, cwd=Path(__file__).parents[2],
