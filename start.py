@@ -27,6 +27,9 @@ OLDEST_PYTHON = (3, 10)
 TORCH = "2.13.0"
 """What the demo and the tests run on. The pack itself pins no torch: in ComfyUI it uses the host's."""
 
+IN_PARALLEL = ("-n", "auto", "--maxprocesses", "4", "--dist", "loadfile", "--no-loadscope-reorder")
+"""A file of tests stays in one process, and files begin in the order given. `-n 0` among the arguments undoes it."""
+
 
 def environment_folder(root: Path = ROOT) -> Path:
     """The folder of the environment that the dependency files ask for."""
@@ -95,7 +98,7 @@ def find_browser() -> None:
 def test(python: Path, arguments: list[str]) -> int:
     """Run the test suite."""
     find_browser()
-    return run(python, "pytest", *arguments)
+    return run(python, "pytest", *IN_PARALLEL, *arguments)
 
 
 def say(text: str) -> None:

@@ -39,8 +39,7 @@ class LangevinPanorama(io.ComfyNode):
         return host.schema(
             node_id="AtelierLangevinPanorama", display_name="Langevin Panorama", category=CATEGORY,
             description="Draws a picture far larger than the denoiser's own: every crop of it looks like the denoiser's "
-                        "pictures, "
-                        "without seams, and it can wrap around for 360 degrees or for tiling.",
+                        "pictures, without seams, and it can wrap around for 360 degrees or for tiling.",
             search_aliases=["panorama", "large image", "seamless", "360", "tiling"],
             inputs=[*_inputs(host.node_input(io.Int, "width", default=1024, min=16, max=LARGEST_SIDE, tooltip="Side in "
                                                                                                               "pixels."),
@@ -86,7 +85,8 @@ class LangevinRefine(io.ComfyNode):
             inputs=[*_inputs(io.Image.Input("image", tooltip="Pictures at least as large as the denoiser's crop, 0..1."),
                            host.node_input(io.Float, "strength", default=0.5, min=0.01, max=10.0, step=0.05,
                                            tooltip="First noise level in units of the data's deviation: 0.3 mends, 1 redraws, "
-                                                   "10 forgets."),
+                                                   "10 forgets. Levels above the prior's own belong to its start, if it has "
+                                                   "one; the preset 'outpaint' fills in masked parts best."),
                            io.Boolean.Input("wrap_x", default=False, tooltip="The left and the right edge meet.")),
                 io.Mask.Input("mask", optional=True, tooltip="What may change, 0..1; everything without one."),
                 RegionsSocket.Input("regions", optional=True, tooltip="Other denoisers for parts of the picture.")],
@@ -98,15 +98,9 @@ class LangevinRefine(io.ComfyNode):
                 mask: Tensor | None = None, regions: tuple[PlacedRegion, ...] = ()) -> io.NodeOutput:
         model, values = pictures_only(prior_model(denoiser)), sockets.image_for_features(image).clone()
         known = None if mask is None else (values, 1 - scaled_mask(mask, tuple(values.shape[2:])))
-        found, done = painted(model, refining(prior, strength), values, wrap=(False, wrap_x), seed=seed, regions=regions,
+        found, done = painted(model, prior.refining(strength), values, wrap=(False, wrap_x), seed=seed, regions=regions,
                               known=known)
         return io.NodeOutput(sockets.network_to_image(found), report(done, model, prior))
-
-
-def refining(preset: Preset, strength: float) -> Preset:
-    """The preset from a noise level on, without a start of its own."""
-    settings: dict[str, Any] = {**preset.prior.__dict__, "sigma_max": max(strength, preset.prior.sigma_min)}
-    return Preset(type(preset.prior)(**settings), start=0, margin=preset.margin)
 
 
 class LangevinExtend(io.ComfyNode):
@@ -152,8 +146,7 @@ class LangevinAudio(io.ComfyNode):
         return host.schema(
             node_id="AtelierLangevinAudio", display_name="Langevin Audio", category=CATEGORY,
             description="Goes on with a sound, before it or after it, closes it to a loop, or joins it to another one. What "
-                        "was "
-                        "given stays as it is.",
+                        "was given stays as it is.",
             search_aliases=["extend audio", "loop", "outpaint"],
             inputs=[*_inputs(io.Audio.Input("audio", tooltip="A sound of any sample rate. What is new is drawn at the "
                                                              "denoiser's own rate, and in mono where the denoiser is; what was "
@@ -193,8 +186,7 @@ class LangevinVideo(io.ComfyNode):
         return host.schema(
             node_id="AtelierLangevinVideo", display_name="Langevin Video", category=CATEGORY,
             description="Goes on with a film in windows of frames, before it or after it, or closes it to a loop. The given "
-                        "frames "
-                        "stay as they are.",
+                        "frames stay as they are.",
             search_aliases=["extend video", "loop"],
             inputs=_inputs(io.Image.Input("frames", tooltip="The film, one picture per frame, 0..1."),
                            host.node_input(io.Combo, "mode", options=["after", "before", "loop"], default="after",

@@ -61,16 +61,14 @@ class TextureDenoiser(io.ComfyNode):
         return host.schema(
             node_id="AtelierTextureDenoiser", display_name="Texture Denoiser", category=CATEGORY,
             description="Makes a denoiser from one picture, or from a film of a moving texture, without any training: the "
-                        "exact "
-                        "one of the Gaussian field with its colours and its waves. It knows sand, clouds, water and noise, but "
-                        "no things.",
+                        "exact one of the Gaussian field with its colours and its waves. It knows sand, clouds, water and "
+                        "noise, but no things.",
             inputs=[io.Image.Input("image", tooltip="A picture of a texture, 0..1; of several, a film when frames is above 1."),
                     host.node_input(io.Int, "crop", default=24, min=4, max=64,
                                     tooltip="Side of what it sees at once, in pixels; structure larger than that is lost."),
                     host.node_input(io.Int, "frames", default=1, min=1, max=64,
                                     tooltip="Frames it sees at once: 1 makes a denoiser of pictures, more one of films. At "
-                                            "most "
-                                            "4096 pixels in all.")],
+                                            "most 4096 pixels in all.")],
             outputs=[DenoiserSocket.Output("denoiser", tooltip="The denoiser.")])
 
     @classmethod
@@ -98,8 +96,7 @@ class PriorSettingsNode(io.ComfyNode):
                                     tooltip="Times that the prior passes over the canvas. Custom."),
                     host.node_input(io.Float, "sigma_max", default=1.0, min=0.01, max=100.0, step=0.05,
                                     tooltip="First noise level, in units of the data's deviation: 10 draws from nothing, 0.5 "
-                                            "to "
-                                            "1 refines. Custom."),
+                                            "to 1 refines. Custom."),
                     host.node_input(io.Float, "sigma_min", default=0.05, min=0.001, max=10.0, step=0.01,
                                     tooltip="Last noise level, in the same units; above 0.1 the result is soft. Custom."),
                     host.node_input(io.Float, "tau", default=0.5, min=0.01, max=4.0, step=0.05,
@@ -146,8 +143,7 @@ class RegionPrompt(io.ComfyNode):
         return host.schema(
             node_id="AtelierRegionPrompt", display_name="Region Prompt", category=CATEGORY,
             description="Gives a part of the canvas to another denoiser, or to the same one with another condition. Where "
-                        "regions "
-                        "overlap their denoisers are mixed pixel by pixel; a soft mask makes a soft transition.",
+                        "regions overlap their denoisers are mixed pixel by pixel; a soft mask makes a soft transition.",
             inputs=[DenoiserSocket.Input("denoiser", tooltip="Denoiser of the region."),
                     io.Mask.Input("mask", tooltip="Where it decides, 0..1; scaled to the canvas."),
                     host.node_input(io.Float, "strength", default=1.0, min=0.0, max=1.0, step=0.05,

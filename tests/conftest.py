@@ -1,16 +1,39 @@
-"""What tests of every layer use."""
+"""What tests of every layer use, and how they share the machine when several processes run them."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import nullcontext
 
-# MKL's default sums depend on where in memory the numbers lie, and comparisons bit for bit must not. It is read when torch is
-# loaded; a processor that has no such mode keeps the default.
+# These are read when torch is loaded. MKL's default sums depend on where in memory the numbers lie, and comparisons bit for
+# bit must not; a processor that has no such mode keeps the default. Threads that wait for each other by spinning take the
+# processor from those they wait for as soon as anything else runs: layers then take ten times as long.
 os.environ.setdefault("MKL_CBWR", "AVX2,STRICT")
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+if "PYTEST_XDIST_WORKER_COUNT" in os.environ:
+    cores_each = (os.cpu_count() or 1) // int(os.environ["PYTEST_XDIST_WORKER_COUNT"])
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, cores_each)))
 
 import pytest
 import torch
+from machine_lock import machine
+
+FIRST = ("test_painter_speed.py", "test_shipped.py", "test_painter_page.py")
+"""What waits for the other processes, while they have little to end yet, and what takes long: begun last, it would keep all
+waiting."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: FIRST.index(item.path.name) if item.path.name in FIRST else len(FIRST))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    parallel = "PYTEST_XDIST_WORKER" in os.environ
+    alone = item.get_closest_marker("alone") is not None
+    with machine(item.config.cache.mkdir("machine"), alone=alone) if parallel else nullcontext():
+        return (yield)
 
 
 @pytest.fixture

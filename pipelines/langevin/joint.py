@@ -18,9 +18,11 @@ from .noise import NoiseSource
 
 FIRST_DRAW = 2**40
 """Draws of noise from here on belong to the start, those below to Algorithm 1."""
+TILES_FIRST, TILES_LAST = 40.0, 0.02
+"""Levels of a whole reverse diffusion, in units of sigma_data."""
 
 
-def tile_sigmas(steps: int, sigma_data: float, *, sigma_max: float = 40.0, sigma_min: float = 0.02,
+def tile_sigmas(steps: int, sigma_data: float, *, sigma_max: float = TILES_FIRST, sigma_min: float = TILES_LAST,
                 bounds: tuple[float, float] = (0.0, math.inf)) -> list[float]:
     """Falling noise levels of a reverse diffusion, the last one 0. sigma_max, sigma_min: in units of sigma_data. bounds: the
     lowest and the highest level there is."""
@@ -34,19 +36,19 @@ def tile_passes(steps: int, rounds: int) -> int:
 
 
 def shifted_tiles(canvas: Canvas, denoiser: Denoiser, sigmas: Sequence[float], noise: NoiseSource, *, rounds: int = 1,
-                  noisy: Tensor | None = None, on_step: OnStep = ignore) -> int:
+                  noisy: Tensor | None = None, over: bool = False, on_step: OnStep = ignore) -> int:
     """Fill the canvas by Euler's method for the probability-flow ODE, one partition of the canvas per step. Returns how many
     samples were denoised.
 
     rounds: times that each step is made, with fresh noise back up to its level in between (Lugmayr et al. 2022): where a part
     is known, the rest needs several to meet it. noisy: canvases [B,C,*size] at the first level to begin with; pure noise by
-    default. The canvas's constraints hold in the denoised pictures of every step. on_step is told after each pass; what it
+    default, over what the canvas holds where `over` is set. The canvas's constraints hold in the denoised pictures of every step. on_step is told after each pass; what it
     raises ends the run.
     """
     calls, done, total = 0, 0, tile_passes(len(sigmas) - 1, rounds)
     with torch.no_grad():
         if noisy is None:
-            noisy = sigmas[0] * _field(canvas, noise, FIRST_DRAW)
+            noisy = sigmas[0] * _field(canvas, noise, FIRST_DRAW) + (canvas.values if over else 0)
         for high, low in pairwise(sigmas):
             for turn in range(rounds if low else 1):
                 if turn:

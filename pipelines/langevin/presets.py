@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from ..errors import InvalidInputError
 from ..steps import OnStep, StepInfo, ignore
 from .canvas import Canvas
 from .denoiser import Denoiser, levels_known
 from .inversion import Inversion
-from .joint import shifted_tiles, tile_passes, tile_sigmas
+from .joint import TILES_FIRST, TILES_LAST, shifted_tiles, tile_passes, tile_sigmas
 from .noise import NoiseSource
 from .prior import PriorSettings, Sweep, run_prior
 
@@ -18,12 +19,14 @@ from .prior import PriorSettings, Sweep, run_prior
 @dataclass(frozen=True)
 class Preset:
     """prior: of Algorithm 1. start: steps of shifted tiles before it, 0 for what the canvas holds. margin: share of a crop on
-    each side that is read and not written. rounds: times that each step of the start is made. Raises InvalidInputError."""
+    each side that is read and not written. rounds: times that each step of the start is made. noised: level up to which the
+    start noises what the canvas holds, in units of sigma_data; None for pure noise. Raises InvalidInputError."""
 
     prior: PriorSettings = field(default_factory=PriorSettings)
     start: int = 0
     margin: float = 0.125
     rounds: int = 1
+    noised: float | None = None
 
     def __post_init__(self) -> None:
         if not 0 <= self.margin < 0.5:
@@ -32,6 +35,8 @@ class Preset:
             raise InvalidInputError(f"Shifted tiles take 0 steps, or at least 2, got {self.start}.")
         if self.rounds < 1:
             raise InvalidInputError(f"Each step of the start is made at least once, got {self.rounds} rounds.")
+        if self.noised is not None and self.noised <= TILES_LAST:
+            raise InvalidInputError(f"The start ends at level {TILES_LAST}, so it noises to above that, got {self.noised}.")
 
     @property
     def steps(self) -> int:
@@ -42,6 +47,14 @@ class Preset:
     def passes(self) -> int:
         """Of them, those of the start."""
         return tile_passes(self.start, self.rounds)
+
+    def refining(self, level: float) -> Preset:
+        """For a canvas that holds something already: from that noise level on, in units of sigma_data. What lies above the
+        prior's own levels is the part of the start below `level`, at the pace of the whole."""
+        if self.start and level > self.prior.sigma_max:
+            share = math.log(level / TILES_LAST) / math.log(TILES_FIRST / TILES_LAST)
+            return replace(self, start=max(2, round(min(share, 1.0) * self.start)), noised=level)
+        return replace(self, prior=replace(self.prior, sigma_max=max(level, self.prior.sigma_min)), start=0, noised=None)
 
 
 @dataclass(frozen=True)
@@ -76,7 +89,9 @@ def draw_canvas(canvas: Canvas, denoiser: Denoiser, preset: Preset, noise: Noise
 
     calls = 0
     if preset.start:
-        sigmas = tile_sigmas(preset.start, denoiser.sigma_data, bounds=levels_known(denoiser))
-        calls = shifted_tiles(canvas, denoiser, sigmas, noise, rounds=preset.rounds, on_step=told(0))
+        first = TILES_FIRST if preset.noised is None else preset.noised
+        sigmas = tile_sigmas(preset.start, denoiser.sigma_data, sigma_max=first, bounds=levels_known(denoiser))
+        calls = shifted_tiles(canvas, denoiser, sigmas, noise, rounds=preset.rounds, over=preset.noised is not None,
+                              on_step=told(0))
     sweeps = run_prior(canvas, denoiser, preset.prior, noise, aux=aux, on_step=told(preset.passes))
     return Drawn(sweeps, calls + sum(sweep.calls for sweep in sweeps))

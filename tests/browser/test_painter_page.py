@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
 from pathlib import Path
 
 import numpy as np
@@ -271,7 +270,7 @@ def test_the_picture_follows_the_brush(page, film) -> None:
             page.page.wait_for_timeout(250)
             left = page.js("async () => (await (await fetch('/api/prompt')).json()).exec_info.queue_remaining")
             idle = 0 if left else idle + 1
-            if len(pictures) > seen and idle >= 4:  # the picture has come, and nothing is computed any more
+            if idle >= (4 if len(pictures) > seen else 20):  # nothing is computed any more, a second after a picture or five
                 break
         film.shoot(page, 3)
     page.js("() => { app.ui.autoQueueEnabled = false; }")
@@ -317,34 +316,3 @@ def test_a_damaged_drawing_is_said_and_kept(page) -> None:
     message = page.page.locator(".atelier-painter .message").inner_text()
     assert message == "The label text has version '9', this pack reads version '1'; update the pack."
     assert page.painter(node, "p.value") == "atelier-labels:9:AAAA"
-
-
-@pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="the browser and the test need a core each")
-def test_large_maps_stay_fluent(page) -> None:
-    """1024 x 1024 pixels, 34 labels, a brush of 40: frames a second while the pen moves."""
-    names = ", ".join(["background", *(f"part {i}" for i in range(1, 34))])
-    node = page.add(labels=names, width=1024, height=1024)
-    page.painter(node, """p.model.edit(() => { for (let y = 16; y < 1024; y += 32) for (let x = 16; x < 1024; x += 32)
-        p.model.stroke(x, y, x, y, { size: 32, shape: 'square' }, (x + y) / 32 % 34); }), p.view.refresh()""")
-    page.choose(node, "brush", 5, size=40)
-    result = page.painter(node, """(async () => {
-        const r = p.canvas.getBoundingClientRect();
-        const send = (type, t) => p.canvas.dispatchEvent(new PointerEvent(type, { pointerId: 1, bubbles: true,
-          clientX: r.left + r.width * (0.5 + 0.4 * Math.cos(t)),
-          clientY: r.top + r.height * (0.5 + 0.4 * Math.sin(t * 1.3)) }));
-        send('pointerdown', 0);
-        let rate = 0, t = 0.05;
-        for (let round = 0; round < 4; round++) {  // the best second of four: another program may have the others
-          const begin = performance.now(), frames = p.view.frames;
-          for (; performance.now() - begin < 1000; t += 0.05) {
-            send('pointermove', t);
-            await new Promise(requestAnimationFrame);
-          }
-          rate = Math.max(rate, (p.view.frames - frames) / ((performance.now() - begin) / 1000));
-        }
-        const ended = performance.now();
-        send('pointerup', 0);
-        await p.settled();
-        return { rate, commit: performance.now() - ended, length: p.value.length }; })()""")
-    assert result["rate"] >= 30, result
-    assert result["length"] < 50_000

@@ -82,7 +82,7 @@ def test_second_call_reuses_the_environment(start: ModuleType, commands: list[li
     assert installations(commands) == [f"torch=={start.TORCH}", ".[headless,test]"]
     commands.clear()
     assert start.main(["test", "-k", "house"]) == 0
-    assert commands == [["-I", "-m", "pytest", "-k", "house"]]
+    assert commands == [["-I", "-m", "pytest", *start.IN_PARALLEL, "-k", "house"]]
 
 
 def test_fresh_and_changed_dependencies_install_again(start: ModuleType, commands: list[list[str]]) -> None:
@@ -90,7 +90,7 @@ def test_fresh_and_changed_dependencies_install_again(start: ModuleType, command
     commands.clear()
     assert start.main(["test", "--fresh", "-x"]) == 0
     assert len(installations(commands)) == 2
-    assert commands[-1] == ["-I", "-m", "pytest", "-x"]
+    assert commands[-1] == ["-I", "-m", "pytest", *start.IN_PARALLEL, "-x"]
     (start.ROOT / "requirements.txt").write_text("numpy\n")
     commands.clear()
     start.main(["test"])

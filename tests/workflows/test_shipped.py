@@ -50,17 +50,29 @@ QUICKER = {"photos_to_mesh": ("3.steps=160", "4.size=48"), "object_from_one_phot
 """Fewer steps than the workflows have, where these take a minute or more."""
 
 
-@pytest.fixture(scope="session")
-def outputs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Each shipped workflow, run once."""
-    folders = {}
-    for name in SHIPPED:
-        folders[name] = tmp_path_factory.mktemp(name)
-        report = folders[name] / "report.json"
-        arguments = ["run", str(WORKFLOWS / f"{name}.json"), "--quiet", "--output", str(folders[name]), "--report",
-                     str(report), "--device", "cpu"]
+class Outputs(dict[str, Path]):
+    """Workflow -> the folder of what it saved; each is run once, when it is first asked for."""
+
+    def __init__(self, folders: pytest.TempPathFactory) -> None:
+        super().__init__()
+        self.folders = folders
+
+    def __missing__(self, name: str) -> Path:
+        folder = self.folders.mktemp(name)
+        arguments = ["run", str(WORKFLOWS / f"{name}.json"), "--quiet", "--output", str(folder), "--report",
+                     str(folder / "report.json"), "--device", "cpu"]
         assert main([*arguments, *(item for change in QUICKER.get(name, ()) for item in ("--set", change))]) == 0
-    return folders
+        return self.setdefault(name, folder)
+
+
+@pytest.fixture(scope="session")
+def outputs(tmp_path_factory: pytest.TempPathFactory) -> Outputs:
+    return Outputs(tmp_path_factory)
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_every_workflow_runs(outputs: Outputs, name: str) -> None:
+    assert (outputs[name] / "report.json").is_file()
 
 
 def picture(path: Path) -> np.ndarray:
@@ -92,7 +104,7 @@ def test_every_workflow_has_thumbnail_and_api_form(capsys: pytest.CaptureFixture
         assert json.loads(capsys.readouterr().out) == json.loads((WORKFLOWS / "api" / f"{name}.json").read_text())
 
 
-def test_edit_car_enlarges_the_wheels_and_keeps_the_rest(outputs: dict[str, Path]) -> None:
+def test_edit_car_enlarges_the_wheels_and_keeps_the_rest(outputs: Outputs) -> None:
     folder = outputs["edit_car"] / "edit_car"
     edited = picture(folder / "edited_00001_.png")
     before = cells(folder / "sheet_00001_.png", 6, 1)[0, 1]
@@ -109,7 +121,7 @@ def test_edit_car_enlarges_the_wheels_and_keeps_the_rest(outputs: dict[str, Path
     assert -10 * np.log10(error(edited, before, far)) > 27
 
 
-def test_edit_car_saves_its_vector_and_embeds_its_workflow(outputs: dict[str, Path]) -> None:
+def test_edit_car_saves_its_vector_and_embeds_its_workflow(outputs: Outputs) -> None:
     folder = outputs["edit_car"] / "edit_car"
     vector = load_vector(folder / "larger_wheels_00001_.safetensors")
     assert vector.name == "larger wheels"
@@ -120,7 +132,7 @@ def test_edit_car_saves_its_vector_and_embeds_its_workflow(outputs: dict[str, Pa
     assert json.loads(texts["prompt"])["6"]["class_type"] == "AtelierOptimiseEditVector"
 
 
-def test_apply_vector_works_on_other_cars(outputs: dict[str, Path]) -> None:
+def test_apply_vector_works_on_other_cars(outputs: Outputs) -> None:
     strip = cells(outputs["apply_vector"] / "apply_vector" / "sheet_00001_.png", 4, 3)
     for row, number in enumerate((1, 2, 3)):
         where, larger = ring(number), truth(number, 1.3)
@@ -128,7 +140,7 @@ def test_apply_vector_works_on_other_cars(outputs: dict[str, Path]) -> None:
         assert errors[2] < errors[1] < errors[0], (number, errors)  # strengths 1, 0, -1
 
 
-def test_the_painted_cabin_becomes_a_taller_one(outputs: dict[str, Path]) -> None:
+def test_the_painted_cabin_becomes_a_taller_one(outputs: Outputs) -> None:
     car = shipped_cars()[0]
     before, taller = (render(c, SIZE)[0] / 255.0 for c in (car, car.replace(cabin_height=car.cabin_height * 1.35)))
     where = np.abs(taller - before).max(axis=2) > 0.15
@@ -141,7 +153,7 @@ def test_the_painted_cabin_becomes_a_taller_one(outputs: dict[str, Path]) -> Non
     assert -10 * np.log10(float(((edited - sheet[0, 0]) ** 2)[far].mean())) > 27
 
 
-def test_a_house_from_all_sides_becomes_a_mesh(outputs: dict[str, Path]) -> None:
+def test_a_house_from_all_sides_becomes_a_mesh(outputs: Outputs) -> None:
     folder, house = outputs["photos_to_mesh"] / "photos_to_mesh", shipped_house()
     for number, (azimuth, elevation) in enumerate(((45, 12), (135, 30), (225, 20), (315, 38)), start=1):
         true = house.picture(orbit(float(azimuth), float(elevation)), SIZE).colour
@@ -159,7 +171,7 @@ def test_a_house_from_all_sides_becomes_a_mesh(outputs: dict[str, Path]) -> None
     assert Image.open(folder / "turntable_00001_.webp").n_frames == 24
 
 
-def test_one_photograph_becomes_an_object_from_all_sides(outputs: dict[str, Path]) -> None:
+def test_one_photograph_becomes_an_object_from_all_sides(outputs: Outputs) -> None:
     folder, car = outputs["object_from_one_photo"] / "object_from_one_photo", shipped_model_car()
     views = [picture(folder / f"view_0000{number}_.png") for number in range(1, 6)]
     truth = [car.picture(orbit(float(azimuth), 20.0), SIZE) for azimuth in (-10, 80, 125, 215, 305)]
@@ -172,7 +184,7 @@ def test_one_photograph_becomes_an_object_from_all_sides(outputs: dict[str, Path
     assert trimesh.load(folder / "car_00001_.glb", force="mesh").is_watertight
 
 
-def test_a_car_is_made_up_from_nothing(outputs: dict[str, Path]) -> None:
+def test_a_car_is_made_up_from_nothing(outputs: Outputs) -> None:
     """Outlines like those of some car of the renderer from every side, and a colour: the mean of all cars is grey."""
     folder = outputs["object_from_prior"] / "object_from_prior"
     views = np.stack([picture(folder / f"view_0000{number}_.png") for number in range(1, 6)])
@@ -191,14 +203,14 @@ def test_a_car_is_made_up_from_nothing(outputs: dict[str, Path]) -> None:
     assert trimesh.load(folder / "car_00001_.glb", force="mesh").is_watertight
 
 
-def test_report_names_every_node(outputs: dict[str, Path]) -> None:
+def test_report_names_every_node(outputs: Outputs) -> None:
     report = json.loads((outputs["edit_car"] / "report.json").read_text())
     assert report["status"] == "done"
     assert len(report["nodes"]) == 15
     assert all(node["seconds"] >= 0 for node in report["nodes"])
 
 
-def test_same_picture_whatever_the_threads(outputs: dict[str, Path], tmp_path: Path) -> None:
+def test_same_picture_whatever_the_threads(outputs: Outputs, tmp_path: Path) -> None:
     """A second process's result may differ in rounding only; here: the same process, other thread count."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -215,7 +227,7 @@ def test_same_picture_whatever_the_threads(outputs: dict[str, Path], tmp_path: P
     assert np.abs(picture(tmp_path / name) - picture(again / name)).max() <= 2 / 255 + 1e-9
 
 
-def test_refine_vector_keeps_the_wheels_and_mends_the_rest(outputs: dict[str, Path]) -> None:
+def test_refine_vector_keeps_the_wheels_and_mends_the_rest(outputs: Outputs) -> None:
     folder = outputs["refine_vector"] / "refine_vector"
     before, bare = cells(folder / "unrefined_00001_.png", 3, 1)[0, :2]
     refined = cells(folder / "refined_00001_.png", 3, 1)[0, 1]
@@ -226,7 +238,7 @@ def test_refine_vector_keeps_the_wheels_and_mends_the_rest(outputs: dict[str, Pa
     assert ((refined - before) ** 2)[far].mean() < 0.6 * ((bare - before) ** 2)[far].mean()
 
 
-def test_edit_photograph_changes_the_wheels_and_nothing_else(outputs: dict[str, Path]) -> None:
+def test_edit_photograph_changes_the_wheels_and_nothing_else(outputs: Outputs) -> None:
     edited = picture(outputs["edit_photograph"] / "edit_photograph" / "photograph_00001_.png")
     before = np.asarray(street().convert("RGB"), dtype=np.float64) / 255
     x, y, size = STREET_BOX
@@ -241,7 +253,7 @@ def test_edit_photograph_changes_the_wheels_and_nothing_else(outputs: dict[str, 
     assert edited[below].mean() < 0.6 * before[below].mean()
 
 
-def test_compose_vectors_shows_both_edits(outputs: dict[str, Path]) -> None:
+def test_compose_vectors_shows_both_edits(outputs: Outputs) -> None:
     strip = cells(outputs["compose_vectors"] / "compose_vectors" / "sheet_00001_.png", 3, 1)[0]
     tyres = [(shown.max(axis=2) < 0.2).sum() for shown in strip]
     plate = [(shown[30:50, 20:44].min(axis=2) > 0.75).sum() for shown in strip]
@@ -254,7 +266,7 @@ def decibels(a: np.ndarray, b: np.ndarray) -> float:
     return float(-10 * np.log10(((a - b) ** 2).mean()))
 
 
-def test_few_shot_creature_takes_the_colours_of_the_class(outputs: dict[str, Path]) -> None:
+def test_few_shot_creature_takes_the_colours_of_the_class(outputs: Outputs) -> None:
     """Inside the true creature, its mean colour; the class is one that no translator was trained on."""
     (kind, _), *_ = shipped_creatures()[0]
     own, pose = shipped_creatures()[1]
@@ -265,7 +277,7 @@ def test_few_shot_creature_takes_the_colours_of_the_class(outputs: dict[str, Pat
     assert errors[0] < 0.5 * errors[1], errors
 
 
-def test_day_to_night_is_the_street_by_night(outputs: dict[str, Path]) -> None:
+def test_day_to_night_is_the_street_by_night(outputs: Outputs) -> None:
     scene, folder = shipped_streets()[0], outputs["day_to_night"] / "day_to_night"
     day, night = (render_street(scene, night=dark) / 255.0 for dark in (False, True))
     assert decibels(day, night) < 8
@@ -273,7 +285,7 @@ def test_day_to_night_is_the_street_by_night(outputs: dict[str, Path]) -> None:
     assert decibels(picture(folder / "day_again_00001_.png"), day) > 21
 
 
-def test_panorama_is_day_and_dusk_and_goes_round(outputs: dict[str, Path]) -> None:
+def test_panorama_is_day_and_dusk_and_goes_round(outputs: Outputs) -> None:
     found = picture(outputs["panorama"] / "panorama" / "panorama_00001_.png")
     assert found.shape == (256, 384, 3)
     day, dusk = found[:100, 40:160].mean(axis=(0, 1)), found[:100, 230:350].mean(axis=(0, 1))
@@ -307,7 +319,7 @@ def off(picture: np.ndarray, moods: dict[str, np.ndarray]) -> dict[str, float]:
     return {mood: float(np.abs(by_height(picture) - truth).mean()) for mood, truth in moods.items()}
 
 
-def test_panorama_360_regions_has_four_moods_and_goes_round(outputs: dict[str, Path], moods: dict[str, np.ndarray]) -> None:
+def test_panorama_360_regions_has_four_moods_and_goes_round(outputs: Outputs, moods: dict[str, np.ndarray]) -> None:
     found = picture(outputs["panorama_360_regions"] / "panorama_360_regions" / "panorama_00001_.png")
     assert found.shape == (256, 768, 3)
     assert seam_ratio(found, 0) <= 1.05
@@ -317,7 +329,7 @@ def test_panorama_360_regions_has_four_moods_and_goes_round(outputs: dict[str, P
         assert errors[mood] < 0.5 * min(error for other, error in errors.items() if other != mood), (mood, errors)
 
 
-def test_extend_photo_keeps_the_picture_and_goes_on_without_a_seam(outputs: dict[str, Path],
+def test_extend_photo_keeps_the_picture_and_goes_on_without_a_seam(outputs: Outputs,
                                                                     moods: dict[str, np.ndarray]) -> None:
     """What is new is judged by rendered landscapes of every mood, and by the heights of things in the picture itself."""
     given, found = shipped_landscape() / 255, picture(outputs["extend_photo"] / "extend_photo" / "extended_00001_.png")
@@ -335,7 +347,7 @@ def test_extend_photo_keeps_the_picture_and_goes_on_without_a_seam(outputs: dict
         assert 0.75 < new.std() / given.std() < 1.33
 
 
-def test_extend_audio_stays_in_key_and_on_the_beat(outputs: dict[str, Path]) -> None:
+def test_extend_audio_stays_in_key_and_on_the_beat(outputs: Outputs) -> None:
     """Judged by the notes of the piece that was cut, against other pieces at the same place, and noise."""
     piece, given = shipped_piece(), shipped_music()
     sound = load_sound(outputs["extend_audio"] / "extend_audio" / "extended_00001.flac")
