@@ -7,10 +7,9 @@ from collections.abc import Generator, Iterator
 from contextlib import nullcontext
 
 # These are read when torch is loaded. MKL's default sums depend on where in memory the numbers lie, and comparisons bit for
-# bit must not; a processor that has no such mode keeps the default. Threads that wait for each other by spinning take the
-# processor from those they wait for as soon as anything else runs: layers then take ten times as long.
+# bit must not; a processor that has no such mode keeps the default. How threads wait for each other: see headless/__init__.py.
 os.environ.setdefault("MKL_CBWR", "AVX2,STRICT")
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 if "PYTEST_XDIST_WORKER_COUNT" in os.environ:
     cores_each = (os.cpu_count() or 1) // int(os.environ["PYTEST_XDIST_WORKER_COUNT"])
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, cores_each)))

@@ -42,8 +42,8 @@ def shifted_tiles(canvas: Canvas, denoiser: Denoiser, sigmas: Sequence[float], n
 
     rounds: times that each step is made, with fresh noise back up to its level in between (Lugmayr et al. 2022): where a part
     is known, the rest needs several to meet it. noisy: canvases [B,C,*size] at the first level to begin with; pure noise by
-    default, over what the canvas holds where `over` is set. The canvas's constraints hold in the denoised pictures of every step. on_step is told after each pass; what it
-    raises ends the run.
+    default, over what the canvas holds where `over` is set. The canvas's constraints hold in the denoised pictures of every
+    step. on_step is told after each pass; what it raises ends the run.
     """
     calls, done, total = 0, 0, tile_passes(len(sigmas) - 1, rounds)
     with torch.no_grad():

@@ -241,3 +241,12 @@ def test_doctor_tells_what_is_missing():
         raise ImportError("no such thing")
 
     assert list(doctor.examine({"a": lambda: "fine", "b": missing})) == [(True, "a: fine"), (False, "b: no such thing")]
+
+
+@pytest.mark.parametrize(("given", "spins"),
+                         [({}, "1000"), ({"GOMP_SPINCOUNT": "7"}, "7"), ({"OMP_WAIT_POLICY": "ACTIVE"}, "")])
+def test_threads_do_not_spin_unless_told_to(given, spins):
+    kept = {k: v for k, v in os.environ.items() if k not in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")}
+    code = "import latent_atelier.headless, os, sys; print(os.environ.get('GOMP_SPINCOUNT', ''), 'torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-I", "-c", code], env=kept | given, capture_output=True, text=True, check=True)
+    assert done.stdout == f"{spins} False\n"
