@@ -149,9 +149,12 @@ def main() -> None:
         "naive, 64 sweeps, tau 2": Preset(replace(NAIVE, sweeps=64, tau=2.0)),
         "naive, 256 sweeps, tau 2": Preset(replace(NAIVE, sweeps=256, tau=2.0)),
         "Picard 2, 64 sweeps, tau 0.5": Preset(replace(NAIVE, sweeps=64, tau=0.5, inversion=Inversion("picard", 2))),
-        "tiles 32, then naive, 32 sweeps from 1": Preset(replace(NAIVE, sweeps=32, sigma_max=1.0), start=32),
-        "tiles 32, then naive, 64 sweeps from 1": Preset(replace(NAIVE, sweeps=64, sigma_max=1.0), start=32),
-        "tiles 64, then naive, 32 sweeps from 1": Preset(replace(NAIVE, sweeps=32, sigma_max=1.0), start=64),
+        "Picard 3, 128 sweeps, tau 0.5": Preset(replace(NAIVE, sweeps=128, tau=0.5, inversion=Inversion("picard", 3))),
+        **{f"tiles {start}, then naive, {sweeps} sweeps, tau {tau:g}":
+           Preset(PriorSettings(sweeps=sweeps, sigma_max=1.0, tau=tau, inversion=Inversion("naive")), start=start)
+           for start, sweeps in ((64, 24), (32, 64), (96, 32), (64, 64)) for tau in (0.5, 1.0)},
+        "tiles 48, then Picard 2, 48 sweeps, tau 0.5":
+            Preset(PriorSettings(sweeps=48, sigma_max=1.0, tau=0.5, inversion=Inversion("picard", 2)), start=48),
         **{f"preset '{name}'": preset for name, preset in PRESETS.items()},
     }
     for name, preset in tried.items():

@@ -124,14 +124,15 @@ def methods(denoiser: NetworkDenoiser, *, slow: bool) -> dict[str, Callable[[int
             return canvas.values, calls, borders(canvas, preset.prior.sweeps - 1)
         return run
 
+    picard = PriorSettings(sweeps=48, sigma_max=1.0, tau=0.5, inversion=Inversion("picard", 2))
     found = {"MultiDiffusion, 50 steps, stride 1/2": joint(CROP // 2), "MultiDiffusion, 50 steps, stride 1/4": joint(CROP // 4),
              "shifted tiles, 80 steps": tiles(80),
              "naive, 64 sweeps from 10": ours(Preset(replace(NAIVE, sweeps=64, sigma_max=10.0))),
-             "tiles 32, then naive, 64 sweeps from 1": ours(Preset(replace(NAIVE, sweeps=64), start=32)),
-             "tiles 64, then naive, 24 sweeps from 1": ours(Preset(replace(NAIVE, sweeps=24), start=64)),
-             **{f"preset '{name}'": ours(PRESETS[name]) for name in ("quick", "balanced")}}
+             "tiles 32, then naive, 64 sweeps": ours(Preset(replace(NAIVE, sweeps=64), start=32)),
+             "tiles 48, then Picard 2, 48 sweeps": ours(Preset(picard, start=48)),
+             **{f"preset '{name}'": ours(PRESETS[name]) for name in ("quick", "balanced", "fine")}}
     if slow:
-        found |= {"MultiDiffusion, 50 steps, stride 1/8": joint(CROP // 8), "preset 'fine'": ours(PRESETS["fine"])}
+        found["MultiDiffusion, 50 steps, stride 1/8"] = joint(CROP // 8)
     return found
 
 

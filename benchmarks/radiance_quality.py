@@ -46,6 +46,9 @@ SIZE, HELD_OUT = 64, 8500
 """Objects are drawn from seeds that no network was trained on."""
 CONFIG = field_config("planes", blob=5.0, blob_radius=0.6)
 FINE = Sampling(48, 96)
+COMPLETED = FieldPriorSettings(replace(PRIOR, sweeps=16, sigma_max=12.0), coarse=0.5)
+MADE_UP = FieldPriorSettings(replace(PRIOR, sweeps=32), coarse=0.5)
+"""Of the workflows object_from_one_photo and object_from_prior."""
 
 
 def say(text: str) -> None:
@@ -227,19 +230,18 @@ def exact(seeds: int, known: int) -> None:
 def photo(objects: int, folder: Path | None) -> None:
     """One photograph."""
     hidden = orbit([60.0, 120.0, 180.0, 240.0, 300.0] * 2, [10.0] * 5 + [30.0] * 5)
-    settings = FieldPriorSettings()
     say(f"One photograph of {objects} held-out objects; hidden views")
     table: dict[str, list[list[float]]] = {}
     for number in range(objects):
         kind = CLASSES[number % 3]
         body = make_object(kind, (HELD_OUT + 2, number))
-        denoiser = objects_denoiser(kind)
+        denoiser, settings = objects_denoiser(kind), replace(COMPLETED, seed=number)
         camera = orbit([30.0], 20.0)
         given = PosedImages(pictures(body, camera)[0], camera)
-        job = FieldPrior(CONFIG, denoiser, replace(settings, seed=number), anchors=given)
+        job = FieldPrior(CONFIG, denoiser, settings, anchors=given)
         fields = {"ours": shape_field(job)}
         calls = sum(sweep.calls for sweep in job.sweeps)
-        fields["score distillation"] = distilled(denoiser, replace(settings, seed=number), calls, annealed=False, anchors=given)
+        fields["score distillation"] = distilled(denoiser, settings, calls, annealed=False, anchors=given)
         fields["the photograph alone"] = fit_images(given, CONFIG, FitSettings(600, seed=number))
         truth, cover = pictures(body, hidden)
         shown: list[Tensor] = []
@@ -275,7 +277,7 @@ def prior(seeds: int, folder: Path | None) -> None:
             f"{spent:.0f} s each")
         keep_pictures(folder, f"prior_{name.replace(' ', '_')}", [colour for colour, _ in shown])
 
-    settings = FieldPriorSettings()
+    settings = MADE_UP
     calls = settings.views * sum(settings.prior.calls(level / denoiser.sigma_data)
                                  for level in settings.prior.sigmas(denoiser.sigma_data))
     score("ours", lambda seed: shape_field(FieldPrior(CONFIG, denoiser, replace(settings, seed=seed))))

@@ -89,8 +89,8 @@ class PriorSettingsNode(io.ComfyNode):
             node_id="AtelierPriorSettings", display_name="Prior Settings", category=CATEGORY,
             description="How the Langevin prior draws. A preset decides everything; 'custom' takes the values below it.",
             inputs=[host.node_input(io.Combo, "preset", options=[*PRESETS, CUSTOM], default=DEFAULT,
-                                    tooltip="'quick' and 'balanced' begin with shifted tiles; 'fine' draws by the prior alone; "
-                                            "'patent' inverts by the ODE, as printed; 'extend' is for sound and film that "
+                                    tooltip="'quick', 'balanced' and 'fine' begin with shifted tiles, which the prior then "
+                                            "mends; 'patent' inverts by the ODE, as printed; 'extend' is for sound and film that "
                                             "go on from what is given, 'outpaint' for pictures that do."),
                     host.node_input(io.Int, "sweeps", default=48, min=1, max=10_000,
                                     tooltip="Times that the prior passes over the canvas. Custom."),
@@ -101,7 +101,7 @@ class PriorSettingsNode(io.ComfyNode):
                                     tooltip="Last noise level, in the same units; above 0.1 the result is soft. Custom."),
                     host.node_input(io.Float, "tau", default=0.5, min=0.01, max=4.0, step=0.05,
                                     tooltip="Step of the Langevin equation: 0.3 for things, 1 for textures. Custom."),
-                    host.node_input(io.Combo, "inversion", options=list(STEPS), default="picard",
+                    host.node_input(io.Combo, "inversion", options=list(STEPS), default="naive",
                                     tooltip="From a clean crop to a noisy one. 'backprop' needs gradients of the network and "
                                             "three times its memory. Custom."),
                     host.node_input(io.Int, "inversion_steps", default=0, min=0, max=1000, advanced=True,

@@ -67,8 +67,8 @@ class Drawn:
 
 PRESETS = {
     "quick": Preset(PriorSettings(sweeps=24, sigma_max=1.0, tau=0.5, inversion=Inversion("naive")), start=32),
-    "balanced": Preset(PriorSettings(sweeps=48, sigma_max=1.0, tau=0.5, inversion=Inversion("picard", 2)), start=48),
-    "fine": Preset(PriorSettings(sweeps=128, sigma_max=10.0, tau=0.5, inversion=Inversion("picard", 3))),
+    "balanced": Preset(PriorSettings(sweeps=48, sigma_max=1.0, tau=0.5, inversion=Inversion("naive")), start=48),
+    "fine": Preset(PriorSettings(sweeps=128, sigma_max=1.0, tau=0.5, inversion=Inversion("naive")), start=64),
     "patent": Preset(PriorSettings(sweeps=128, sigma_max=10.0, tau=0.3, inversion=Inversion("ode"), naive_below=0.0)),
     "extend": Preset(PriorSettings(sweeps=96, sigma_max=10.0, sigma_min=0.01, tau=1.0, inversion=Inversion("naive"))),
     "outpaint": Preset(PriorSettings(sweeps=8, sigma_max=0.1, sigma_min=0.02, tau=0.5, inversion=Inversion("naive")), start=24,
