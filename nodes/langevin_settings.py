@@ -90,8 +90,8 @@ class PriorSettingsNode(io.ComfyNode):
             description="How the Langevin prior draws. A preset decides everything; 'custom' takes the values below it.",
             inputs=[host.node_input(io.Combo, "preset", options=[*PRESETS, CUSTOM], default=DEFAULT,
                                     tooltip="'quick', 'balanced' and 'fine' begin with shifted tiles, which the prior then "
-                                            "mends; 'patent' inverts by the ODE, as printed; 'extend' is for sound and film that "
-                                            "go on from what is given, 'outpaint' for pictures that do."),
+                                            "mends; 'patent' inverts by the ODE, as printed; 'extend' is for sound and "
+                                            "film that go on from what is given, 'outpaint' for pictures that do."),
                     host.node_input(io.Int, "sweeps", default=48, min=1, max=10_000,
                                     tooltip="Times that the prior passes over the canvas. Custom."),
                     host.node_input(io.Float, "sigma_max", default=1.0, min=0.01, max=100.0, step=0.05,
