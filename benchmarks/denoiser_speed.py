@@ -1,11 +1,11 @@
 """How fast denoisers denoise: batches, memory formats, number types, threads; and what a panorama of which size takes.
 
-    python benchmarks/denoiser_speed.py [--repeats N] [--skip-panoramas] [--huge] [--device cuda]
+    python benchmarks/denoiser_speed.py [--repeats N] [--preset NAME] [--skip-panoramas] [--huge] [--device cuda]
 
 The network is the demo denoiser of landscapes. First, milliseconds per crop of 64x64: the cases of a table take turns, ratios
-are to the first one, and bfloat16's error is in units of the data's deviation. Then the default preset draws panoramas of
-growing width, each in a process of its own: seconds, and the memory beyond what the loaded network holds. --huge adds a canvas
-of 16384x1024 with two steps of tiles and one sweep.
+are to the first one, and bfloat16's error is in units of the data's deviation. Then a preset draws panoramas of growing width,
+each in a process of its own: seconds, and the memory beyond what the loaded network holds. --huge adds a canvas of 16384x1024
+with two steps of tiles and one sweep.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from latent_atelier.pipelines.langevin.canvas import Canvas, framed
 from latent_atelier.pipelines.langevin.denoiser import NetworkDenoiser
 from latent_atelier.pipelines.langevin.noise import CanvasNoise
 from latent_atelier.pipelines.langevin.preconditioning import EDMPrior
-from latent_atelier.pipelines.langevin.presets import DEFAULT, PRESETS, Preset, draw_canvas
+from latent_atelier.pipelines.langevin.presets import PRESETS, Preset, draw_canvas
 from latent_atelier.runtime.precision import number_type
 
 WEIGHTS = Path(__file__).parents[1] / "demo" / "weights" / "denoisers" / "landscapes_64.safetensors"
@@ -96,13 +96,13 @@ def panorama(size: tuple[int, int], preset: Preset, device: torch.device) -> dic
     return {"seconds": time.perf_counter() - started, "calls": done.calls, "MiB": ((memory.peak() or 0) - before) / 2**20}
 
 
-def panoramas(device: str, *, huge: bool) -> None:
+def panoramas(device: str, preset: str, *, huge: bool) -> None:
     """Each size in a process of its own."""
     sizes = [(width, HEIGHT) for width in WIDTHS] + ([HUGE] if huge else [])
-    sys.stdout.write(f"\n'{DEFAULT}' {'calls':>14s} {'seconds':>8s} {'s a megapixel':>14s} {'MiB':>6s} {'canvas MiB':>11s}\n")
+    sys.stdout.write(f"\n{preset:9s} {'calls':>14s} {'seconds':>8s} {'s a megapixel':>14s} {'MiB':>6s} {'canvas MiB':>11s}\n")
     for width, height in sizes:
-        done = subprocess.run([sys.executable, str(Path(__file__).resolve()), "--one", f"{width}x{height}", "--device", device],
-                              capture_output=True, text=True, check=True)
+        done = subprocess.run([sys.executable, str(Path(__file__).resolve()), "--one", f"{width}x{height}", "--preset", preset,
+                               "--device", device], capture_output=True, text=True, check=True)
         found = json.loads(done.stdout.strip().splitlines()[-1])
         sys.stdout.write(f"{width}x{height:<8d} {found['calls']:10.0f} {found['seconds']:8.1f} "
                          f"{found['seconds'] / (width * height / 1e6):14.1f} {found['MiB']:6.0f} "
@@ -114,6 +114,7 @@ def main() -> None:
     """Run the tables."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--preset", choices=PRESETS, default="quick", help="of the panoramas")
     parser.add_argument("--skip-panoramas", action="store_true")
     parser.add_argument("--huge", action="store_true")
     parser.add_argument("--device", default="cpu")
@@ -122,14 +123,14 @@ def main() -> None:
     device = torch.device(args.device)
     if args.one:
         width, height = (int(n) for n in args.one.split("x"))
-        preset = PRESETS[DEFAULT]
+        preset = PRESETS[args.preset]
         if (width, height) == HUGE:
             preset = Preset(replace(preset.prior, sweeps=1), start=2, margin=preset.margin)
         sys.stdout.write(json.dumps(panorama((width, height), preset, device)) + "\n")
         return
     crops_table(device, args.repeats)
     if not args.skip_panoramas:
-        panoramas(args.device, huge=args.huge)
+        panoramas(args.device, args.preset, huge=args.huge)
 
 
 if __name__ == "__main__":
