@@ -46,7 +46,7 @@ SIZE, HELD_OUT = 64, 8500
 """Objects are drawn from seeds that no network was trained on."""
 CONFIG = field_config("planes", blob=5.0, blob_radius=0.6)
 FINE = Sampling(48, 96)
-COMPLETED = FieldPriorSettings(replace(PRIOR, sweeps=16, sigma_max=12.0), coarse=0.5)
+COMPLETED = FieldPriorSettings(replace(PRIOR, sweeps=64, sigma_max=12.0, tau=0.0), views=4, inner=3)
 MADE_UP = FieldPriorSettings(replace(PRIOR, sweeps=32), coarse=0.5)
 """Of the workflows object_from_one_photo and object_from_prior."""
 
@@ -167,6 +167,7 @@ def distilled(denoiser: Denoiser, settings: FieldPriorSettings, calls: int, *, a
     job = FieldPrior(CONFIG, denoiser, settings, anchors=anchors, pool=pool)
     job.expect()
     count = calls // settings.views
+    updates = max(1, round(settings.inner * settings.prior.sweeps / count))
     for step in range(count):
         cameras = job.views.cameras(settings.views, step)
         x = job.views.render(cameras)
@@ -178,7 +179,7 @@ def distilled(denoiser: Denoiser, settings: FieldPriorSettings, calls: int, *, a
             target = denoiser(x + sigma * noise, sigma, cameras)
         job.views.forget()
         job.views.aim(cameras, target)
-        job.views.learn(settings.inner // 2)
+        job.views.learn(updates)
     return job.field
 
 

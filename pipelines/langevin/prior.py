@@ -36,11 +36,12 @@ class PriorSettings:
 
     sweeps: times that every part of the representation is nudged. sigma_max, sigma_min: first and last noise level in units of
     the denoiser's sigma_data. schedule: how the level falls; 'random' draws it log-uniformly below a falling bound, 'constant'
-    stays at sigma_max. tau: step of the Langevin equation, 0 to 4. churn: 'euler' as the patent prints it, 'exact' keeps the
-    noise level to all orders at the cost of one more call. inversion: see there. naive_below: levels, in units of sigma_data,
-    at and below which naive noise inverts. repeats: sweeps at each level. keep: share of what the inversion does not explain,
-    x0 - D'(x_sigma), that stays in the target: 1 is the patent's, and right where a view can become anything; 0 aims at
-    D'(x') itself, which clears away what a representation shows but no picture of the prior would. Raises InvalidInputError.
+    stays at sigma_max. tau: step of the Langevin equation, 0 to 4; with 0, and a keep below 1, views aim at D(x_sigma), by one
+    call. churn: 'euler' as the patent prints it, 'exact' keeps the noise level to all orders at the cost of one more call.
+    inversion: see there. naive_below: levels, in units of sigma_data, at and below which naive noise inverts. repeats: sweeps
+    at each level. keep: share of what the inversion does not explain, x0 - D'(x_sigma), that stays in the target: 1 is the
+    patent's, and right where a view can become anything; 0 aims at D'(x') itself, which clears away what a representation
+    shows but no picture of the prior would. Raises InvalidInputError.
     """
 
     sweeps: int = 128
@@ -62,7 +63,9 @@ class PriorSettings:
         if not 0 < self.sigma_min <= self.sigma_max:
             raise InvalidInputError(f"The noise of a prior falls from sigma_max to sigma_min > 0, got {self.sigma_max} and "
                                     f"{self.sigma_min}.")
-        if not 0 < self.tau <= (LARGEST_TAU if self.churn == "euler" else 1.9):
+        if self.tau == 0 and self.keep == 1:
+            raise InvalidInputError("With a step tau of 0 and a share of 1 that is kept, every view stays as it is; raise tau.")
+        if not 0 <= self.tau <= (LARGEST_TAU if self.churn == "euler" else 1.9):
             raise InvalidInputError(f"The step tau lies between 0 and {LARGEST_TAU:g}, below 2 with the exact churn, got "
                                     f"{self.tau}.")
 
@@ -73,7 +76,8 @@ class PriorSettings:
     def calls(self, level: float, *, same: bool = True) -> int:
         """Samples denoised per view and step at a noise level in units of sigma_data. same: the auxiliary denoiser is the main
         one."""
-        return self.inversion_at(level).calls + (2 if same and self.churn == "euler" else 3)
+        steps = 1 if self.tau == 0 else 2 if same and self.churn == "euler" else 3
+        return self.inversion_at(level).calls + steps
 
     def sigmas(self, sigma_data: float, seed: int = 0, *, bounds: tuple[float, float] = (0.0, math.inf)) -> list[float]:
         """The noise level of every sweep, in the units of the data. bounds: lowest and highest level there is."""
@@ -150,6 +154,9 @@ def langevin_step(x0: Tensor, sigma: float, settings: PriorSettings, main: Denoi
     def denoise_aux(x: Tensor, level: float) -> Tensor:
         return aux(x, level, view)
 
+    if settings.tau == 0:
+        x = invert(kind, x0, sigma, noise, denoise_aux, sigma_data=main.sigma_data)
+        return Step(x, x, torch.lerp(main(x, sigma, view), x0, settings.keep))
     if settings.churn == "exact":
         level = sigma * math.sqrt(1 - settings.tau / 2)
         x = invert(kind, x0, level, noise, denoise_aux, sigma_data=main.sigma_data)

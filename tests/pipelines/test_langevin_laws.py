@@ -13,6 +13,7 @@ from itertools import product
 import pytest
 import torch
 from langevin_exact import Spectrum, band_powers, crop_operators, divergence, sweep_covariance
+from latent_atelier.pipelines.errors import InvalidInputError
 from latent_atelier.pipelines.langevin.canvas import Canvas, Crops, Frame, Known, framed
 from latent_atelier.pipelines.langevin.gaussian import GaussianDenoiser, stationary_covariance
 from latent_atelier.pipelines.langevin.inversion import Inversion, invert
@@ -49,6 +50,29 @@ def settled(variance: float, sigma: float, settings: PriorSettings, aux: float |
 
 def with_inversion(tau: float, kind: Inversion) -> PriorSettings:
     return PriorSettings(tau=tau, inversion=kind, naive_below=0.0)
+
+
+@pytest.mark.parametrize("keep", [0.0, 0.25])
+def test_without_a_step_views_aim_at_what_the_denoiser_sees(keep: float) -> None:
+    """D(x0 + s n), by one call a view: the limit of a small step."""
+    seen: list[float] = []
+
+    def denoiser(x: Tensor, sigma: float, view: object = None) -> Tensor:
+        seen.append(sigma)
+        return gain(0.3, 0.5) * x
+
+    denoiser.sigma_data = math.sqrt(0.3)
+    settings = PriorSettings(tau=0.0, keep=keep, inversion=Inversion("naive"))
+    step = langevin_step(2 * ONE, 0.5, settings, denoiser, denoiser, 3 * ONE, ONE)
+    assert float(step.target) == pytest.approx((1 - keep) * gain(0.3, 0.5) * 3.5 + keep * 2)
+    assert len(seen) == settings.calls(0.5) == 1
+    small = langevin_step(2 * ONE, 0.5, replace(settings, tau=1e-12), denoiser, denoiser, 3 * ONE, ONE)
+    assert float(small.target) == pytest.approx(float(step.target), abs=1e-5)
+
+
+def test_nothing_to_do_is_said() -> None:
+    with pytest.raises(InvalidInputError, match="every view stays as it is; raise tau"):
+        PriorSettings(tau=0.0)
 
 
 @pytest.mark.parametrize(("variance", "tau"), [*product(VARIANCES, TAUS)])
