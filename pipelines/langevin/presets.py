@@ -51,7 +51,7 @@ class Preset:
     def refining(self, level: float) -> Preset:
         """For a canvas that holds something already: from that noise level on, in units of sigma_data. What lies above the
         prior's own levels is the part of the start below `level`, at the pace of the whole."""
-        if self.start and level > self.prior.sigma_max:
+        if self.start and level > max(self.prior.sigma_max, TILES_LAST):
             share = math.log(level / TILES_LAST) / math.log(TILES_FIRST / TILES_LAST)
             return replace(self, start=max(2, round(min(share, 1.0) * self.start)), noised=level)
         return replace(self, prior=replace(self.prior, sigma_max=max(level, self.prior.sigma_min)), start=0, noised=None)

@@ -244,6 +244,8 @@ def test_a_preset_refines_by_its_start_only_above_its_priors_levels() -> None:
     assert (high.noised, high.rounds, high.prior) == (3.0, 4, whole.prior)
     assert whole.refining(0.001).prior.sigma_max == whole.prior.sigma_min
     assert replace(whole, start=0).refining(3.0).prior.sigma_max == 3.0
+    least = replace(whole, prior=replace(whole.prior, sigma_max=0.01, sigma_min=0.01))
+    assert (least.refining(0.015).start, least.refining(0.015).prior.sigma_max) == (0, 0.015)
     with pytest.raises(InvalidInputError, match=r"noises to above that, got 0\.01"):
         replace(whole, noised=0.01)
 
