@@ -3,9 +3,9 @@
     python benchmarks/denoiser_speed.py [--repeats N] [--preset NAME] [--skip-panoramas] [--huge] [--device cuda]
 
 The network is the demo denoiser of landscapes. First, milliseconds per crop of 64x64: the cases of a table take turns, ratios
-are to the first one, and bfloat16's error is in units of the data's deviation. Then a preset draws panoramas of growing width,
-each in a process of its own: seconds, and the memory beyond what the loaded network holds. --huge adds a canvas of 16384x1024
-with two steps of tiles and one sweep.
+are to the first one, and bfloat16's error is in units of the data's deviation. Then the default preset, or the one that is
+named, draws panoramas of growing width, each in a process of its own: seconds, and the memory beyond what the loaded network
+holds. --huge adds a canvas of 16384x1024 with two steps of tiles and one sweep.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from latent_atelier.pipelines.langevin.canvas import Canvas, framed
 from latent_atelier.pipelines.langevin.denoiser import NetworkDenoiser
 from latent_atelier.pipelines.langevin.noise import CanvasNoise
 from latent_atelier.pipelines.langevin.preconditioning import EDMPrior
-from latent_atelier.pipelines.langevin.presets import PRESETS, Preset, draw_canvas
+from latent_atelier.pipelines.langevin.presets import DEFAULT, PRESETS, Preset, draw_canvas
 from latent_atelier.runtime.precision import number_type
 
 WEIGHTS = Path(__file__).parents[1] / "demo" / "weights" / "denoisers" / "landscapes_64.safetensors"
@@ -114,7 +114,7 @@ def main() -> None:
     """Run the tables."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--preset", choices=PRESETS, default="quick", help="of the panoramas")
+    parser.add_argument("--preset", choices=PRESETS, default=DEFAULT, help="of the panoramas")
     parser.add_argument("--skip-panoramas", action="store_true")
     parser.add_argument("--huge", action="store_true")
     parser.add_argument("--device", default="cpu")

@@ -1,6 +1,6 @@
 """Panoramas from one denoiser: Algorithm 1 against MultiDiffusion and shifted tiles, by spectrum, seams and calls.
 
-    python benchmarks/panorama.py [--canvases N] [--report FILE]
+    python benchmarks/panorama.py [--canvases N] [--seed S] [--report FILE]
 
 The prior is a Gaussian texture whose crops of 16x16 have an exact denoiser and whose spectrum is known; the canvas of 48x96
 wraps both ways. spectrum: root mean square of the logarithm of the radial spectrum over the truth. seam: squared steps
@@ -95,6 +95,7 @@ def main() -> None:
     """Run the table."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--canvases", type=int, default=16)
+    parser.add_argument("--seed", type=int, default=0, help="of the first canvas")
     parser.add_argument("--report", type=Path)
     args = parser.parse_args()
     power, autocovariance = texture()
@@ -119,7 +120,7 @@ def main() -> None:
         inner = canvas.frame.crop[1] - 2 * canvas.frame.margin[1]
         return inner, view.starts[0][1] + canvas.frame.margin[1]
 
-    noise = CanvasNoise(list(range(count)))
+    noise = CanvasNoise([args.seed + i for i in range(count)])
     sys.stdout.write(f"{'method':44s} {'calls':>6s} {'spectrum':>7s} {'seam':>6s}\n")
     white = torch.randn(count, HEIGHT, WIDTH, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     exact = torch.fft.ifft2(torch.fft.fft2(white) * power.sqrt()).real[:, None]
@@ -149,6 +150,9 @@ def main() -> None:
         "naive, 64 sweeps, tau 2": Preset(replace(NAIVE, sweeps=64, tau=2.0)),
         "naive, 256 sweeps, tau 2": Preset(replace(NAIVE, sweeps=256, tau=2.0)),
         "Picard 2, 64 sweeps, tau 0.5": Preset(replace(NAIVE, sweeps=64, tau=0.5, inversion=Inversion("picard", 2))),
+        "tiles 32, then naive, 32 sweeps from 1": Preset(replace(NAIVE, sweeps=32, sigma_max=1.0), start=32),
+        "tiles 32, then naive, 64 sweeps from 1": Preset(replace(NAIVE, sweeps=64, sigma_max=1.0), start=32),
+        "tiles 64, then naive, 32 sweeps from 1": Preset(replace(NAIVE, sweeps=32, sigma_max=1.0), start=64),
         "Picard 3, 128 sweeps, tau 0.5": Preset(replace(NAIVE, sweeps=128, tau=0.5, inversion=Inversion("picard", 3))),
         **{f"tiles {start}, then naive, {sweeps} sweeps, tau {tau:g}":
            Preset(PriorSettings(sweeps=sweeps, sigma_max=1.0, tau=tau, inversion=Inversion("naive")), start=start)

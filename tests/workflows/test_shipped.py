@@ -47,8 +47,8 @@ UNSEEN = 99
 
 
 QUICKER = {"photos_to_mesh": ("3.steps=160", "4.size=48"), "object_from_one_photo": ("6.size=48",),
-           "object_from_prior": ("3.sweeps=20", "4.size=48"), "panorama_360_regions": ("13.width=512",)}
-"""Less than the workflows draw, where these take a minute or more."""
+           "object_from_prior": ("3.sweeps=20", "4.size=48")}
+"""Less than the workflows do, where these take a minute or more."""
 
 
 class Outputs(dict[str, Path]):
@@ -322,10 +322,10 @@ def off(picture: np.ndarray, moods: dict[str, np.ndarray]) -> dict[str, float]:
 
 def test_panorama_360_regions_has_four_moods_and_goes_round(outputs: Outputs, moods: dict[str, np.ndarray]) -> None:
     found = picture(outputs["panorama_360_regions"] / "panorama_360_regions" / "panorama_00001_.png")
-    assert found.shape == (256, 512, 3)
+    assert found.shape == (256, 768, 3)
     assert seam_ratio(found, 0) <= 1.05
     for i, mood in enumerate(MOODS):
-        errors = off(found[:, 128 * i + 32:128 * i + 96], moods)
+        errors = off(found[:, 192 * i + 48:192 * i + 144], moods)
         assert errors[mood] < 0.08, (mood, errors)
         assert errors[mood] < 0.5 * min(error for other, error in errors.items() if other != mood), (mood, errors)
 
