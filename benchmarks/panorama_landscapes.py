@@ -129,6 +129,9 @@ def methods(denoiser: NetworkDenoiser, *, slow: bool) -> dict[str, Callable[[int
              "shifted tiles, 80 steps": tiles(80),
              "naive, 64 sweeps from 10": ours(Preset(replace(NAIVE, sweeps=64, sigma_max=10.0))),
              "tiles 32, then naive, 64 sweeps": ours(Preset(replace(NAIVE, sweeps=64), start=32)),
+             "tiles 48, then naive, 48 sweeps": ours(Preset(replace(NAIVE, sweeps=48), start=48)),
+             "tiles 16, then naive, 72 from 2, margin 1/16":
+                 ours(Preset(replace(NAIVE, sweeps=72, sigma_max=2.0, tau=1.0), start=16, margin=0.0625)),
              "tiles 48, then Picard 2, 48 sweeps": ours(Preset(picard, start=48)),
              **{f"preset '{name}'": ours(PRESETS[name]) for name in ("quick", "balanced", "fine")}}
     if slow:

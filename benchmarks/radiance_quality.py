@@ -228,12 +228,12 @@ def exact(seeds: int, known: int) -> None:
         score(f"score distillation, {'falling' if annealed else 'random'} levels", fields, spent)
 
 
-def photo(objects: int, folder: Path | None) -> None:
+def photo(numbers: range, folder: Path | None) -> None:
     """One photograph."""
     hidden = orbit([60.0, 120.0, 180.0, 240.0, 300.0] * 2, [10.0] * 5 + [30.0] * 5)
-    say(f"One photograph of {objects} held-out objects; hidden views")
+    say(f"One photograph of {len(numbers)} held-out objects; hidden views")
     table: dict[str, list[list[float]]] = {}
-    for number in range(objects):
+    for number in numbers:
         kind = CLASSES[number % 3]
         body = make_object(kind, (HELD_OUT + 2, number))
         denoiser, settings = objects_denoiser(kind), replace(COMPLETED, seed=number)
@@ -313,10 +313,10 @@ def variance(seeds: int) -> None:
 
     prior = replace(PRIOR, sweeps=60, sigma_max=5.0, sigma_min=0.05, tau=1.0, keep=1.0)
     say("Renders of a slab under a white Gaussian prior of variance 1, one camera")
-    for louder in (False, True):
-        settings = FieldPriorSettings(prior=prior, views=1, kept=1, inner=16, rays=64, size=(size, size), start=0,
-                                      louder=louder,
-                                      learning=Learning(0.05, Sampling(8, 16), refresh=1000, smooth=0.0))
+    plain = FieldPriorSettings(prior=prior, views=1, kept=1, inner=16, rays=64, size=(size, size), start=0, lasting=1,
+                               learning=Learning(0.05, Sampling(8, 16), refresh=1000, smooth=0.0))
+    for name, settings in {"without the correction": plain, "with it": replace(plain, louder=True),
+                           "with it, by what is followed": replace(plain, louder=True, share_of="followed")}.items():
         found: list[Tensor] = []
         shares: list[float] = []
         for seed in range(seeds):
@@ -329,7 +329,7 @@ def variance(seeds: int) -> None:
             found.append(inner.flatten())
             shares.append(job.views.measured)
         drawn = torch.stack(found)
-        say(f"  {'with' if louder else 'without'} the correction: variance "
+        say(f"  {name}: variance "
             f"{float((drawn - drawn.mean(0)).square().mean()):.2f} (exact: 1), share {sum(shares) / len(shares):.2f}")
 
 
@@ -338,6 +338,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--part", nargs="*", default=["fit", "exact", "photo", "prior", "variance"])
     parser.add_argument("--objects", type=int, default=6)
+    parser.add_argument("--first", type=int, default=0, help="of the objects that are photographed")
     parser.add_argument("--steps", type=int, default=400)
     parser.add_argument("--seeds", type=int, default=8)
     parser.add_argument("--known", type=int, default=24)
@@ -348,7 +349,7 @@ def main() -> None:
     if "exact" in args.part:
         exact(args.seeds, args.known)
     if "photo" in args.part:
-        photo(args.objects, args.pictures)
+        photo(range(args.first, args.first + args.objects), args.pictures)
     if "prior" in args.part:
         prior(args.seeds, args.pictures)
     if "variance" in args.part:

@@ -92,28 +92,29 @@ class PriorSettingsNode(io.ComfyNode):
                                     tooltip="'quick', 'balanced' and 'fine' begin with shifted tiles, which the prior then "
                                             "mends; 'patent' inverts by the ODE, as printed; 'extend' is for sound and "
                                             "film that go on from what is given, 'outpaint' for pictures that do."),
-                    host.node_input(io.Int, "sweeps", default=48, min=1, max=10_000,
+                    host.node_input(io.Int, "sweeps", default=64, min=1, max=10_000,
                                     tooltip="Times that the prior passes over the canvas. Custom."),
                     host.node_input(io.Float, "sigma_max", default=1.0, min=0.01, max=100.0, step=0.05,
                                     tooltip="First noise level, in units of the data's deviation: 10 draws from nothing, 0.5 "
                                             "to 1 refines. Custom."),
                     host.node_input(io.Float, "sigma_min", default=0.05, min=0.001, max=10.0, step=0.01,
                                     tooltip="Last noise level, in the same units; above 0.1 the result is soft. Custom."),
-                    host.node_input(io.Float, "tau", default=0.5, min=0.01, max=4.0, step=0.05,
-                                    tooltip="Step of the Langevin equation: 0.3 for things, 1 for textures. Custom."),
+                    host.node_input(io.Float, "tau", default=1.0, min=0.01, max=4.0, step=0.05,
+                                    tooltip="Step of the Langevin equation: 1 mends most in a sweep, 0.3 keeps things what they "
+                                            "are. Custom."),
                     host.node_input(io.Combo, "inversion", options=list(STEPS), default="naive",
                                     tooltip="From a clean crop to a noisy one. 'backprop' needs gradients of the network and "
                                             "three times its memory. Custom."),
                     host.node_input(io.Int, "inversion_steps", default=0, min=0, max=1000, advanced=True,
                                     tooltip="Steps of the inversion; 0 for its own number. Custom."),
-                    host.node_input(io.Int, "start", default=48, min=0, max=1000,
+                    host.node_input(io.Int, "start", default=32, min=0, max=1000,
                                     tooltip="Steps of shifted tiles before the prior; 0 for none. Custom."),
                     host.node_input(io.Combo, "schedule", options=["geometric", "edm", "random", "constant"],
                                     default="geometric", advanced=True, tooltip="How the noise level falls. Custom."),
                     host.node_input(io.Combo, "churn", options=["euler", "exact"], default="euler", advanced=True,
                                     tooltip="'euler' as the patent prints it; 'exact' keeps the noise level to all orders. "
                                             "Custom."),
-                    host.node_input(io.Float, "margin", default=0.125, min=0.0, max=0.45, step=0.025, advanced=True,
+                    host.node_input(io.Float, "margin", default=0.0625, min=0.0, max=0.45, step=0.0125, advanced=True,
                                     tooltip="Share of a crop on each side that is read and not written. Custom."),
                     host.node_input(io.Float, "naive_below", default=0.2, min=0.0, max=100.0, step=0.05, advanced=True,
                                     tooltip="Noise level, in units of the data's deviation, from which on plain noise inverts. "

@@ -149,11 +149,13 @@ class UNetShape:
 
 
 def to_patches(x: Tensor, patch: int) -> Tensor:
-    """[N,C,H,W] -> [N,C*p*p,H/p,W/p], or [N,C,T] -> [N,C*p,T/p]."""
+    """[N,C,H,W] -> [N,C*p*p,H/p,W/p], or [N,C,T] -> [N,C*p,T/p]. Pictures on a CPU leave with their channels last, as its
+    convolutions like them; the layers pass that on."""
+    if x.ndim == 4:
+        x = F.pixel_unshuffle(x, patch) if patch > 1 else x
+        return x.contiguous(memory_format=torch.channels_last) if x.device.type == "cpu" else x
     if patch == 1:
         return x
-    if x.ndim == 4:
-        return F.pixel_unshuffle(x, patch)
     count, channels, length = x.shape
     return x.reshape(count, channels, length // patch, patch).movedim(3, 2).reshape(count, channels * patch, -1)
 

@@ -67,7 +67,7 @@ class Drawn:
 
 PRESETS = {
     "quick": Preset(PriorSettings(sweeps=24, sigma_max=1.0, tau=0.5, inversion=Inversion("naive")), start=32),
-    "balanced": Preset(PriorSettings(sweeps=48, sigma_max=1.0, tau=0.5, inversion=Inversion("naive")), start=48),
+    "balanced": Preset(PriorSettings(sweeps=64, sigma_max=1.0, tau=1.0, inversion=Inversion("naive")), start=32, margin=0.0625),
     "fine": Preset(PriorSettings(sweeps=128, sigma_max=1.0, tau=0.5, inversion=Inversion("naive")), start=64),
     "patent": Preset(PriorSettings(sweeps=128, sigma_max=10.0, tau=0.3, inversion=Inversion("ode"), naive_below=0.0)),
     "extend": Preset(PriorSettings(sweeps=96, sigma_max=10.0, sigma_min=0.01, tau=1.0, inversion=Inversion("naive"))),

@@ -125,6 +125,25 @@ def test_the_share_is_that_of_the_targets_that_the_field_reached() -> None:
     assert shares[1] > 3 * shares[0] > 0
 
 
+def test_what_no_field_shows_counts_as_not_gone_only_in_the_share_of_the_target() -> None:
+    """Colours that all pixels share are followed, noise of single pixels is not: by the second measure nearly all was gone."""
+    camera, shares = orbit([30.0], 20.0), {}
+    for share_of in ("target", "followed"):
+        settings = replace(SETTINGS, kept=1, inner=60, louder=True, share_of=share_of)
+        views = FieldViews(FieldLearner(new_field(CONFIG), settings.learning, seeded(0)), settings)
+        views.learner.see_space()
+        views.measured = 0.0
+        before = views.render(camera)
+        target = before + 0.2 * torch.randn(1, 3, 1, 1, generator=seeded(1)) + torch.randn(before.shape, generator=seeded(2))
+        views.update(camera, target)
+        gone, wanted = views.render(camera) - before, target - before
+        shares[share_of] = views.share / 0.2
+    along = float((gone * wanted).sum())
+    assert shares["followed"] == pytest.approx(float(gone.square().sum()) / along, abs=1e-3)
+    assert shares["target"] == pytest.approx(along / float(wanted.square().sum()), abs=1e-3)
+    assert shares["target"] < 0.4 < 0.7 < shares["followed"] <= 1
+
+
 def test_latent_fields_are_shown_in_the_units_of_their_denoiser() -> None:
     settings = replace(SETTINGS, size=(8, 8))
     config = replace(CONFIG, channels=4, colour="linear", background="black")

@@ -10,7 +10,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -33,6 +33,7 @@ from .rendering import Sampling, render
 
 FOLLOW = 0.8
 """Of the measured share of the way to a target, what the next measurement leaves."""
+TINY = 1e-12
 COARSE = Sampling(24, 48)
 PRIOR = PriorSettings(sweeps=64, sigma_max=40.0, sigma_min=0.2, tau=0.5, inversion=Inversion("naive"), keep=0.0)
 
@@ -46,7 +47,9 @@ class FieldPriorSettings:
     sweeps in which views are rendered at half of it and magnified. start: steps in which the field learns what the denoiser
     expects before anything is decided, D(noise). elevation, distance, fov: of the cameras, ranges in degrees and units. louder:
     raise the churn's noise by 1 / sqrt(measured share), which keeps the temperature of linear denoisers; networks make worse
-    pictures of it. lasting: sweeps for which the coarse part of the noise, common to all views, stays as it is. A sweep moves
+    pictures of it. share_of: towards a target t a field goes g = A t, far where it can follow and nowhere else. 'target'
+    measures <g, t> / |t|^2, where what no field shows, the noise of single pixels, counts as a way not gone; 'followed'
+    |g|^2 / <g, t>, the mean of A over the directions in which it goes, and so the one to raise noise by. lasting: sweeps for which the coarse part of the noise, common to all views, stays as it is. A sweep moves
     the field a small part of the way: noise that changes each time averages out, and every seed ends at what is nearest to the
     mean; noise that stays decides which object it becomes. Where pictures are given they decide, and noise always changes.
     anchored: share of the rays that look at the pictures given. seed: of all that is drawn. Raises
@@ -65,6 +68,7 @@ class FieldPriorSettings:
     distance: tuple[float, float] = (DISTANCE, DISTANCE)
     fov: tuple[float, float] = (FOV, FOV)
     louder: bool = False
+    share_of: Literal["target", "followed"] = "target"
     lasting: int = 64
     anchored: float = 0.3
     seed: int = 0
@@ -129,7 +133,9 @@ class FieldViews:
         self._targets = [*self._targets, (view, target)][-self.settings.kept:]
         self.learn(self.settings.inner)
         wanted, gone = target - before, self.render(view) - before
-        found = float((wanted * gone).sum() / wanted.square().sum().clamp_min(1e-12))
+        along = float((wanted * gone).sum())
+        found = (along / max(float(wanted.square().sum()), TINY) if self.settings.share_of == "target"
+                 else float(gone.square().sum()) / max(along, TINY))
         self.measured = FOLLOW * self.measured + (1 - FOLLOW) * min(1.0, max(0.0, found))
         self._changed.append(float(gone.square().mean()))
         self._rendered = None
