@@ -100,8 +100,8 @@ class PriorSettingsNode(io.ComfyNode):
                     host.node_input(io.Float, "sigma_min", default=0.05, min=0.001, max=10.0, step=0.01,
                                     tooltip="Last noise level, in the same units; above 0.1 the result is soft. Custom."),
                     host.node_input(io.Float, "tau", default=1.0, min=0.01, max=4.0, step=0.05,
-                                    tooltip="Step of the Langevin equation: 1 mends most in a sweep, 0.3 keeps things what they "
-                                            "are. Custom."),
+                                    tooltip="Step of the Langevin equation: 1 mends most in a sweep, 0.3 keeps things what "
+                                            "they are. Custom."),
                     host.node_input(io.Combo, "inversion", options=list(STEPS), default="naive",
                                     tooltip="From a clean crop to a noisy one. 'backprop' needs gradients of the network and "
                                             "three times its memory. Custom."),

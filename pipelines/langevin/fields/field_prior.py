@@ -49,9 +49,10 @@ class FieldPriorSettings:
     raise the churn's noise by 1 / sqrt(measured share), which keeps the temperature of linear denoisers; networks make worse
     pictures of it. share_of: towards a target t a field goes g = A t, far where it can follow and nowhere else. 'target'
     measures <g, t> / |t|^2, where what no field shows, the noise of single pixels, counts as a way not gone; 'followed'
-    |g|^2 / <g, t>, the mean of A over the directions in which it goes, and so the one to raise noise by. lasting: sweeps for which the coarse part of the noise, common to all views, stays as it is. A sweep moves
-    the field a small part of the way: noise that changes each time averages out, and every seed ends at what is nearest to the
-    mean; noise that stays decides which object it becomes. Where pictures are given they decide, and noise always changes.
+    |g|^2 / <g, t>, the mean of A over the directions in which it goes, and so the one to raise noise by. lasting: sweeps for
+    which the coarse part of the noise, common to all views, stays as it is. A sweep moves the field a small part of the way:
+    noise that changes each time averages out, and every seed ends at what is nearest to the mean; noise that stays decides
+    which object it becomes. Where pictures are given they decide, and noise always changes.
     anchored: share of the rays that look at the pictures given. seed: of all that is drawn. Raises
     InvalidInputError.
     """
