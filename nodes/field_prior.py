@@ -122,7 +122,7 @@ class RadianceFieldFromPrior(io.ComfyNode):
                 others = [None if other is None else next(there) for other in sides]
                 main = ByDirection(denoisers[0], *others) if any(sides) else denoisers[0]
                 with host.autograd():
-                    job = FieldPrior(config, main, settings, anchors=anchors, device=model.device)
+                    job = FieldPrior(config, main, settings, anchors=anchors, check=host.check_cancel, device=model.device)
                     found = shape_field(job, folder=host.work_folder(f"{FIELDS}/{keep}") if keep else None,
                                         identity={"denoisers": named}, on_step=progress.on_step)
                     return copied(found, torch.device("cpu")).requires_grad_(False), told(job)

@@ -125,6 +125,22 @@ def test_the_share_is_that_of_the_targets_that_the_field_reached() -> None:
     assert shares[1] > 3 * shares[0] > 0
 
 
+def test_the_start_ends_within_a_step_of_a_cancel(pair) -> None:
+    checked: list[int] = []
+
+    def stop() -> None:
+        checked.append(len(checked))
+        if len(checked) == 3:
+            raise StopError
+
+    job = FieldPrior(CONFIG, pair, replace(SETTINGS, start=40), check=stop)
+    before = [parameter.detach().clone() for parameter in job.field.parameters()]
+    with pytest.raises(StopError):
+        shape_field(job)
+    assert (len(checked), job.steps, job.sweeps) == (3, 0, [])
+    assert any(not torch.equal(a, b) for a, b in zip(before, job.field.parameters(), strict=True))
+
+
 def test_what_no_field_shows_counts_as_not_gone_only_in_the_share_of_the_target() -> None:
     """Colours that all pixels share are followed, noise of single pixels is not: by the second measure nearly all was gone."""
     camera, shares = orbit([30.0], 20.0), {}

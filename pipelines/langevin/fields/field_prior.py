@@ -7,7 +7,7 @@ last sweeps, should show. A field can only show what belongs together, so it fol
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -195,13 +195,15 @@ class FieldViews:
 
 class FieldPrior:
     """A prior at work on a field, a sweep at a time, as a `training.loop.Job`. main, aux: D and D' of Algorithm 1, told the
-    cameras. `sweeps` are what was made by now, since it was begun or gone on with."""
+    cameras. `sweeps` are what was made by now, since it was begun or gone on with. check: called after every step of the start,
+    which comes before the first sweep; what it raises ends the run with nothing begun."""
 
     def __init__(self, config: FieldConfig, main: Denoiser, settings: FieldPriorSettings, *, aux: Denoiser | None = None,
                  anchors: PosedImages | None = None, begun: RadianceField | None = None, noise: NoiseSource | None = None,
-                 pool: Cameras | None = None, device: torch.device | None = None) -> None:
+                 pool: Cameras | None = None, check: Callable[[], None] | None = None,
+                 device: torch.device | None = None) -> None:
         device = device or torch.device("cpu")
-        self.main, self.aux, self.settings = main, aux, settings
+        self.main, self.aux, self.settings, self.check = main, aux, settings, check
         model = (new_field(config, settings.seed) if begun is None else begun).to(device)
         learner = FieldLearner(model, settings.learning, seeded(settings.seed))
         learner.see_space()
@@ -240,7 +242,10 @@ class FieldPrior:
         with torch.no_grad():
             like = torch.zeros(len(views), self.field.config.channels, *s.size, device=self.field.device)
             self.views.aim(views, self.main(level * self.noise(2 * len(self.schedule), like, views), level, views))
-        self.views.learn(s.start)
+        for _ in range(s.start):
+            self.views.learn(1)
+            if self.check is not None:
+                self.check()
         self.views.forget()
 
     def samples(self, count: int) -> Tensor:
