@@ -16,6 +16,7 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import cast
 
@@ -23,6 +24,7 @@ import timing
 import torch
 from latent_atelier.checkpoints.registry import load_checkpoint
 from latent_atelier.headless.memory import PeakMemory
+from latent_atelier.pipelines.langevin import edm_network
 from latent_atelier.pipelines.langevin.canvas import Canvas, framed
 from latent_atelier.pipelines.langevin.denoiser import NetworkDenoiser
 from latent_atelier.pipelines.langevin.noise import CanvasNoise
@@ -36,6 +38,8 @@ LEVEL = 0.5
 """Noise of the timed crops, in units of the data's deviation; the time does not depend on it."""
 WIDTHS, HEIGHT = (256, 512, 1024, 2048), 256
 HUGE = (16384, 1024)
+LAID_OUT = edm_network.laid_out
+"""What the networks do by themselves; the tables of crops compare both layouts."""
 
 
 def denoiser(device: torch.device, batch: int, dtype: torch.dtype, memory_format: torch.memory_format) -> NetworkDenoiser:
@@ -63,7 +67,8 @@ def crops_table(device: torch.device, repeats: int) -> None:
             for batch in BATCHES:
                 run = denoiser(device, batch, dtype, layout)
 
-                def case(run: NetworkDenoiser = run) -> None:
+                def case(run: NetworkDenoiser = run, layout: torch.memory_format = layout) -> None:
+                    edm_network.laid_out = partial(torch.Tensor.contiguous, memory_format=layout)
                     with torch.inference_mode():
                         run(x, LEVEL * run.sigma_data, view)
                     if device.type == "cuda":
@@ -72,6 +77,7 @@ def crops_table(device: torch.device, repeats: int) -> None:
                 cases[f"{str(dtype)[6:]}, {'last' if layout == torch.channels_last else 'first'}, batch {batch}"] = case
         seconds = {name: value / len(x) for name, value in timing.interleaved(cases, repeats=repeats).items()}
         first = next(iter(seconds.values()))
+        edm_network.laid_out = LAID_OUT
         sys.stdout.write(f"\n{device.type}, {threads} threads: type, channels, batch {'ms a crop':>16s} {'speed':>6s}\n")
         for name, value in seconds.items():
             sys.stdout.write(f"{name:40s} {1000 * value:10.2f} {first / value:6.2f}\n")

@@ -1,12 +1,12 @@
 """Panoramas from one denoiser: Algorithm 1 against MultiDiffusion and shifted tiles, by spectrum, seams and calls.
 
-    python benchmarks/panorama.py [--canvases N] [--seed S] [--report FILE]
+    python benchmarks/panorama.py [--canvases N] [--seed S] [--only TEXT ...] [--report FILE]
 
 The prior is a Gaussian texture whose crops of 16x16 have an exact denoiser and whose spectrum is known; the canvas of 48x96
 wraps both ways. Canvases are drawn in groups of 16 that share the offsets of their crops. spectrum: root mean square of the
 logarithm of the radial spectrum over the truth. seam: squared steps across the borders of the tiles over those elsewhere.
 calls: crops denoised per canvas. All methods run in the same process on the same denoiser; what exact samples score is the
-floor.
+floor. --only: methods whose names hold one of these texts.
 """
 
 from __future__ import annotations
@@ -101,6 +101,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--canvases", type=int, default=64)
     parser.add_argument("--seed", type=int, default=0, help="of the first canvas")
+    parser.add_argument("--only", nargs="*", default=[""], metavar="TEXT", help="of the names of the methods")
     parser.add_argument("--report", type=Path)
     args = parser.parse_args()
     power, autocovariance = texture()
@@ -109,6 +110,8 @@ def main() -> None:
     groups = [range(first, min(first + GROUP, args.canvases)) for first in range(0, args.canvases, GROUP)]
 
     def add(method: str, run: Callable[[range], Drawn]) -> None:
+        if not any(text in method for text in args.only):
+            return
         started = time.perf_counter()
         drawn = [run(group) for group in groups]
         seams = [seam_ratio(values, period, offset) for values, _, period, offset in drawn]

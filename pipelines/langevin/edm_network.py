@@ -149,13 +149,11 @@ class UNetShape:
 
 
 def to_patches(x: Tensor, patch: int) -> Tensor:
-    """[N,C,H,W] -> [N,C*p*p,H/p,W/p], or [N,C,T] -> [N,C*p,T/p]. Pictures on a CPU leave with their channels last, as its
-    convolutions like them; the layers pass that on."""
-    if x.ndim == 4:
-        x = F.pixel_unshuffle(x, patch) if patch > 1 else x
-        return x.contiguous(memory_format=torch.channels_last) if x.device.type == "cpu" else x
+    """[N,C,H,W] -> [N,C*p*p,H/p,W/p], or [N,C,T] -> [N,C*p,T/p]."""
     if patch == 1:
         return x
+    if x.ndim == 4:
+        return F.pixel_unshuffle(x, patch)
     count, channels, length = x.shape
     return x.reshape(count, channels, length // patch, patch).movedim(3, 2).reshape(count, channels * patch, -1)
 
@@ -168,6 +166,11 @@ def from_patches(x: Tensor, patch: int) -> Tensor:
         return F.pixel_shuffle(x, patch)
     count, channels, length = x.shape
     return x.reshape(count, channels // patch, patch, length).movedim(2, 3).reshape(count, channels // patch, -1)
+
+
+def laid_out(x: Tensor) -> Tensor:
+    """Pictures on a CPU with their channels last, as its convolutions like them; the layers pass that on."""
+    return x.contiguous(memory_format=torch.channels_last) if x.ndim == 4 and x.device.type == "cpu" else x
 
 
 Level = dict[str, nn.Module]
@@ -275,7 +278,7 @@ class SongUNet(nn.Module):
         if self.map_augment is not None and augment is not None:
             embedding = embedding + self.map_augment(augment)
         embedding = F.silu(self.map_layer1(F.silu(self.map_layer0(embedding))))
-        x = beside = to_patches(x, self.shape.patch)
+        x = beside = laid_out(to_patches(x, self.shape.patch))
         kept: list[Tensor] = []
         for name, block in self.enc.items():
             if name.endswith("aux_down"):
@@ -332,7 +335,7 @@ class DhariwalUNet(nn.Module):
         if self.map_label is not None and labels is not None:
             embedding = embedding + self.map_label(labels)
         embedding = F.silu(embedding)
-        x = to_patches(x, self.shape.patch)
+        x = laid_out(to_patches(x, self.shape.patch))
         kept: list[Tensor] = []
         for block in self.enc.values():
             x = block(x, embedding) if isinstance(block, Block) else block(x)

@@ -11,7 +11,7 @@ from latent_atelier.pipelines.langevin.edm_layers import Conv, xavier_uniform
 from latent_atelier.pipelines.langevin.edm_network import UNetShape, from_patches, to_patches
 from latent_atelier.pipelines.langevin.position import Labels, position_features
 from latent_atelier.pipelines.langevin.preconditioning import NetworkPrior, build_prior
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 
@@ -19,11 +19,28 @@ def network(**options: object) -> NetworkPrior:
     torch.manual_seed(2)
     shape = {"resolution": 32, "channels": 3, "width": 8, "multipliers": (1, 2), "blocks": 1, "attention": (),
              "middle_attention": False, "patch": 2, **options}
-    found = build_prior(network="song", preconditioning="edm", **shape)
+    found = build_prior(**{"network": "song", "preconditioning": "edm", **shape})
     with torch.no_grad():
         for parameter in found.parameters():
             parameter.add_(0.1 * torch.randn_like(parameter))
     return found.eval().requires_grad_(False)
+
+
+@pytest.mark.parametrize("kind", ["song", "dhariwal"])
+@pytest.mark.parametrize("patch", [1, 2])
+def test_on_a_cpu_every_convolution_has_its_channels_last(kind: str, patch: int) -> None:
+    denoiser = network(network=kind, patch=patch, multipliers=(1, 2, 2))
+    seen: list[bool] = []
+
+    def look(_: nn.Module, given: tuple[Tensor]) -> None:
+        seen.append(given[0].is_contiguous(memory_format=torch.channels_last))
+
+    for layer in denoiser.modules():
+        if isinstance(layer, Conv) and layer.kernel:
+            layer.register_forward_pre_hook(look)
+    denoiser(torch.randn(2, 3, 32, 32), torch.tensor(0.5))
+    assert len(seen) > 10
+    assert all(seen)
 
 
 @pytest.mark.parametrize("dims", [1, 2])
