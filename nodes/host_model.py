@@ -8,6 +8,7 @@ from ..pipelines.errors import InvalidInputError
 from ..pipelines.langevin.presets import Preset
 from ..runtime import host
 from ..runtime.comfy_denoiser import Conditioning, HostPrior, as_sampler, levels_of, require_host, require_plain
+from ..runtime.comfy_digest import digest
 from ..runtime.comfy_sampler import SMALLEST, LangevinLoop
 from ..runtime.comfy_vae import LatentCodec
 from ..runtime.host import io
@@ -66,7 +67,7 @@ class DenoiserFromModel(io.ComfyNode):
         channels = model.model.latent_format.latent_channels
         return io.NodeOutput(PriorModel(type(model.model).__name__, channels, (side, side), SMALLEST, model.load_device,
                                         lambda body: prior.run(lambda denoisers: body(denoisers[0])), model,
-                                        codec=codec, host=prior))
+                                        codec=codec, host=prior, condition=digest(model, positive, negative, cfg)))
 
 
 class LangevinSampler(io.ComfyNode):
