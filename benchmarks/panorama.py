@@ -124,7 +124,7 @@ def main() -> None:
     def blank(margin: float, group: range) -> tuple[Canvas, CanvasNoise]:
         """Canvases, and their noise."""
         frame = framed((HEIGHT, WIDTH), (CROP, CROP), margin, (True, True))
-        return (Canvas(torch.zeros(len(group), 1, HEIGHT, WIDTH), frame, batch=10**6, seed=group.start),
+        return (Canvas(torch.zeros(len(group), 1, HEIGHT, WIDTH), frame, batch=10**6, seed=args.seed + group.start),
                 CanvasNoise([args.seed + i for i in group]))
 
     def last_border(canvas: Canvas, sweep: int) -> tuple[int, int]:

@@ -11,10 +11,14 @@ import torch
 from latent_atelier.runtime.comfy_digest import digest
 
 
+def adapter(value: float) -> SimpleNamespace:
+    return SimpleNamespace(weights=(torch.full((4, 2), value), torch.ones(2, 3), 8.0, None))
+
+
 def patcher() -> SimpleNamespace:
     torch.manual_seed(0)
     return SimpleNamespace(model=torch.nn.Sequential(torch.nn.Linear(3, 5), torch.nn.Linear(5, 2)),
-                           patches={"0.weight": [(0.5, "adapter")]})
+                           patches={"0.weight": [(0.5, adapter(1.0), 1.0, None, None)]})
 
 
 def prompt() -> list[list[Any]]:
@@ -34,7 +38,15 @@ def weights(model: Any, _: Any) -> None:
 
 
 def lora(model: Any, _: Any) -> None:
-    model.patches = {"0.weight": [(0.6, "adapter")]}
+    model.patches = {"0.weight": [(0.5, adapter(2.0), 1.0, None, None)]}
+
+
+def how_much_of_it(model: Any, _: Any) -> None:
+    model.patches = {"0.weight": [(0.6, adapter(1.0), 1.0, None, None)]}
+
+
+def a_patch_of_old(model: Any, _: Any) -> None:
+    model.patches = {"0.weight": [(0.5, ("diff", (torch.ones(5, 3),)), 1.0, None, None)]}
 
 
 def words(_: Any, told: Any) -> None:
@@ -53,7 +65,7 @@ def strength(_: Any, told: Any) -> None:
     told[0][1]["control"].strength = 0.75
 
 
-@pytest.mark.parametrize("change", [weights, lora, words, area, picture, strength])
+@pytest.mark.parametrize("change", [weights, lora, how_much_of_it, a_patch_of_old, words, area, picture, strength])
 def test_whatever_changes_the_pictures_makes_another(change: Callable[[Any, Any], None]) -> None:
     model, told = patcher(), prompt()
     change(model, told)
