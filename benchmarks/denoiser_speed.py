@@ -24,6 +24,7 @@ import timing
 import torch
 from latent_atelier.checkpoints.registry import load_checkpoint
 from latent_atelier.headless.memory import PeakMemory
+from latent_atelier.nodes.canvases import CROPS
 from latent_atelier.pipelines.langevin import edm_network
 from latent_atelier.pipelines.langevin.canvas import Canvas, framed
 from latent_atelier.pipelines.langevin.denoiser import NetworkDenoiser
@@ -33,7 +34,7 @@ from latent_atelier.pipelines.langevin.presets import DEFAULT, PRESETS, Preset, 
 from latent_atelier.runtime.precision import number_type
 
 WEIGHTS = Path(__file__).parents[1] / "demo" / "weights" / "denoisers" / "landscapes_64.safetensors"
-BATCHES = (1, 4, 8, 16)
+BATCHES = (1, 4, 8, 16, 32)
 LEVEL = 0.5
 """Noise of the timed crops, in units of the data's deviation; the time does not depend on it."""
 WIDTHS, HEIGHT = (256, 512, 1024, 2048), 256
@@ -42,30 +43,31 @@ LAID_OUT = edm_network.laid_out
 """What the networks do by themselves; the tables of crops compare both layouts."""
 
 
-def denoiser(device: torch.device, batch: int, dtype: torch.dtype, memory_format: torch.memory_format) -> NetworkDenoiser:
+def denoiser(device: torch.device, batch: int, dtype: torch.dtype, memory_format: torch.memory_format,
+             lanes: int = 1) -> NetworkDenoiser:
     """The demo denoiser, of dusk."""
     network = cast(EDMPrior, load_checkpoint(WEIGHTS).module).eval().requires_grad_(False).to(device)
     network.to(memory_format=memory_format)
     return NetworkDenoiser(network, sigma_data=network.sigma_data, label=network.labels.condition("dusk"), batch=batch,
-                           dtype=dtype)
+                           dtype=dtype, lanes=lanes)
 
 
 def crops_table(device: torch.device, repeats: int) -> None:
     """Milliseconds per crop."""
     frame = framed((HEIGHT, 256), (64, 64), 0.125, (False, True))
-    canvas = Canvas(0.5 * torch.randn(1, 3, HEIGHT, 256, generator=torch.Generator().manual_seed(0)), frame, batch=16,
+    canvas = Canvas(0.5 * torch.randn(1, 3, HEIGHT, 256, generator=torch.Generator().manual_seed(0)), frame, batch=32,
                     device=device)
     view = next(iter(canvas.views(0)))
     x = canvas.render(view)
-    ways = [(dtype, layout) for dtype in (torch.float32, torch.bfloat16)
+    ways = [(dtype, layout, 1) for dtype in (torch.float32, torch.bfloat16)
             for layout in (torch.contiguous_format, torch.channels_last)]
     for threads in ((1, torch.get_num_threads()) if device.type == "cpu" else (1,)):
         if device.type == "cpu":
             torch.set_num_threads(threads)
         cases: dict[str, timing.Case] = {}
-        for dtype, layout in ways:
+        for dtype, layout, lanes in [*ways, (torch.float32, torch.channels_last, 2)] if threads > 1 else ways:
             for batch in BATCHES:
-                run = denoiser(device, batch, dtype, layout)
+                run = denoiser(device, batch, dtype, layout, lanes)
 
                 def case(run: NetworkDenoiser = run, layout: torch.memory_format = layout) -> None:
                     edm_network.laid_out = partial(torch.Tensor.contiguous, memory_format=layout)
@@ -74,7 +76,8 @@ def crops_table(device: torch.device, repeats: int) -> None:
                     if device.type == "cuda":
                         torch.cuda.synchronize()
 
-                cases[f"{str(dtype)[6:]}, {'last' if layout == torch.channels_last else 'first'}, batch {batch}"] = case
+                order = "last" if layout == torch.channels_last else "first"
+                cases[f"{str(dtype)[6:]}, {order}, {f'{lanes} lanes, ' if lanes > 1 else ''}batch {batch}"] = case
         seconds = {name: value / len(x) for name, value in timing.interleaved(cases, repeats=repeats).items()}
         first = next(iter(seconds.values()))
         edm_network.laid_out = LAID_OUT
@@ -90,14 +93,14 @@ def crops_table(device: torch.device, repeats: int) -> None:
 
 
 def panorama(size: tuple[int, int], preset: Preset, device: torch.device) -> dict[str, float]:
-    """Seconds, calls and MiB of one panorama of that width and height, at the nodes' precision."""
-    run = denoiser(device, 8, number_type("auto", device), torch.contiguous_format)
+    """Seconds, calls and MiB of one panorama of that width and height, in the batches and at the precision of the nodes."""
+    run = denoiser(device, 32, number_type("auto", device), torch.contiguous_format, lanes=2)
     memory = PeakMemory(torch.device("cpu"))
     memory.start()
     before = memory.peak() or 0
     started = time.perf_counter()
     frame = framed((size[1], size[0]), (64, 64), preset.margin, (False, True))
-    canvas = Canvas(torch.zeros(1, 3, size[1], size[0]), frame, batch=8, device=device)
+    canvas = Canvas(torch.zeros(1, 3, size[1], size[0]), frame, batch=CROPS, device=device)
     done = draw_canvas(canvas, run, preset, CanvasNoise([1]))
     return {"seconds": time.perf_counter() - started, "calls": done.calls, "MiB": ((memory.peak() or 0) - before) / 2**20}
 

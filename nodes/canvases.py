@@ -18,7 +18,8 @@ from ..pipelines.steps import StepInfo
 from ..runtime import host
 from .prior_model import PlacedRegion, PriorModel, run_with_regions
 
-CROPS = 8
+CROPS = 32
+"""Of a pass that are cut and written back together; the denoiser takes them in batches of its own."""
 
 
 def drawn(model: PriorModel, preset: Preset, values: Tensor, *, wrap: Sequence[bool], seed: int,

@@ -39,7 +39,7 @@ class ConditionDenoiser(io.ComfyNode):
                                     tooltip="Number type of the network's convolutions. 'auto' is bfloat16 on a CPU that has "
                                             "it natively, which is faster there and off by less than a hundredth of the data's "
                                             "deviation, and float32 elsewhere."),
-                    host.node_input(io.Int, "batch", default=8, min=1, max=512, advanced=True,
+                    host.node_input(io.Int, "batch", default=32, min=1, max=512, advanced=True,
                                     tooltip="Crops that go through the network at once: what bounds its memory.")],
             outputs=[DenoiserSocket.Output("denoiser", tooltip="The denoiser with this condition.")])
 

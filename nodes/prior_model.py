@@ -67,7 +67,7 @@ class PlacedRegion:
 
 
 def prior_model(value: ModelHandle | PriorModel, *, class_name: str = "", guidance: float = 1.0,
-                precision: str = "auto", batch: int = 8) -> PriorModel:
+                precision: str = "auto", batch: int = 32) -> PriorModel:
     """What a denoiser socket holds, with a condition. precision: one of `runtime.precision.PRECISIONS`. Raises
     InvalidInputError for a class that the network does not know."""
     if isinstance(value, PriorModel):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise, product
 from typing import Protocol
 
@@ -106,6 +106,11 @@ class Crops:
         """A field [C,*size] that all canvases share -> crops [N,C,*crop]."""
         cut = torch.stack([self._cut(field[None], starts)[0] for starts in self.starts])
         return cut.repeat_interleave(self.canvases, dim=0)
+
+    def only(self, there: Tensor) -> Crops:
+        """The crops where a mask bool [N], the same for all canvases, is true."""
+        chosen = [int(i) for i in there[::self.canvases].nonzero()]
+        return replace(self, starts=tuple(self.starts[i] for i in chosen), kept=tuple(self.kept[i] for i in chosen))
 
     def magnified(self, scale: int) -> Crops:
         """The same crops of a canvas that is `scale` times as fine."""

@@ -9,12 +9,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 
 from ..errors import InvalidInputError
+from ..lanes import Lanes
 
 
 class View(Protocol):
@@ -55,23 +57,32 @@ def constant(label: Tensor) -> Label:
 class NetworkDenoiser:
     """A network as a denoiser, in batches of bounded size, whose numbers do not depend on the batch.
 
-    label: condition, None for none. batch: samples per call of the network. dtype: torch.bfloat16 runs its convolutions in
-    that precision.
+    label: condition, None for none. batch: samples that go through the network at once; on a CPU, without gradients, in
+    `lanes` calls side by side. dtype: torch.bfloat16 runs its convolutions in that precision.
     """
 
-    def __init__(self, network: nn.Module, *, sigma_data: float, label: Label | None = None, batch: int = 8,
-                 dtype: torch.dtype = torch.float32) -> None:
+    def __init__(self, network: nn.Module, *, sigma_data: float, label: Label | None = None, batch: int = 32,
+                 dtype: torch.dtype = torch.float32, lanes: int = 2) -> None:
         self.network, self.sigma_data, self.label, self.batch, self.dtype = network, sigma_data, label, batch, dtype
+        self.lanes = lanes
 
     def __call__(self, x: Tensor, sigma: float, view: View | None = None) -> Tensor:
         labels = None if self.label is None else self.label(len(x), view).to(x)
-        out: list[Tensor] = []
-        for i in range(0, len(x), self.batch):
-            part = x[i:i + self.batch]
+        lanes = 1 if x.device.type != "cpu" or torch.is_grad_enabled() or torch.get_num_threads() < 2 else self.lanes
+        step = self.batch if lanes == 1 else -(-len(x) // (lanes * -(-len(x) // self.batch)))
+
+        def part(start: int) -> Tensor:
+            some = slice(start, start + step)
+            level = x.new_full((len(x[some]),), sigma)
             with torch.autocast(x.device.type, torch.bfloat16, enabled=self.dtype == torch.bfloat16):
-                y = self.network(part, part.new_full((len(part),), sigma), None if labels is None else labels[i:i + self.batch])
-            out.append(y.to(x.dtype))
-        return torch.cat(out)
+                return self.network(x[some], level, None if labels is None else labels[some]).to(x.dtype)
+
+        starts = range(0, len(x), step)
+        return torch.cat([part(start) for start in starts] if lanes == 1 else self._side_by_side.map(part, starts))
+
+    @cached_property
+    def _side_by_side(self) -> Lanes:
+        return Lanes(self.lanes)
 
 
 class Guided:
@@ -100,6 +111,10 @@ class Cropped(View, Protocol):
         """field [C,*canvas] -> [N,C,*crop]."""
         ...
 
+    def only(self, there: Tensor) -> View:
+        """The samples where a mask bool [N] is true, which is the same for all samples of a crop."""
+        ...
+
 
 @dataclass(frozen=True, eq=False)
 class Region:
@@ -111,7 +126,7 @@ class Region:
 
 class Regions:
     """Several denoisers on one canvas: D = sum of weight_i D_i over the sum of weights, pixel by pixel. Where no region has
-    weight the background decides; a denoiser without weight in a crop is not called for it."""
+    weight the background decides; a denoiser without weight in a crop is not asked for it."""
 
     def __init__(self, background: Denoiser, regions: Sequence[Region]) -> None:
         if any(bool((region.weight < 0).any()) for region in regions):
@@ -131,8 +146,9 @@ class Regions:
         total, mixed = torch.zeros_like(x[:, :1]), torch.zeros_like(x)
         for denoiser, field in ((self.background, self._rest), *((r.denoiser, r.weight) for r in self.regions)):
             weight = view.crop(field.to(x))
-            if bool((weight > 0).any()):
-                mixed += weight * denoiser(x, sigma, view)
+            there = weight.flatten(1).amax(dim=1) > 0
+            if bool(there.any()):
+                mixed[there] += weight[there] * denoiser(x[there], sigma, view.only(there))
                 total += weight
         return mixed / total
 

@@ -72,6 +72,8 @@ class Conv(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if self.resample == "down" and self.fused:
             return self._down(self._convolve(x, self.kernel // 2 + self._reach), 0)
+        if self.resample == "up" and self.kernel == 1 and not self._reach:  # the neighbours of a result are those of its input
+            return self._up(self._convolve(x, 0))
         if self.resample == "up":
             x = self._up(x)
         elif self.resample == "down":

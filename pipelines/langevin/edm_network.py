@@ -84,16 +84,16 @@ class Block(nn.Module):
         """x [N,C,...], embedding [N,E] -> [N,outputs,...]."""
         s = self.style
         shortcut = x if self.skip is None else self.skip(x)
-        x = self.conv0(F.silu(self.norm0(x)))
+        x = self.conv0(F.silu(self.norm0(x), inplace=True))
         told = self.affine(embedding)[(...,) + (None,) * s.dims]
         if s.adaptive:
             scale, shift = told.chunk(2, dim=1)
             x = torch.addcmul(shift, self.norm1(x), scale + 1)
         else:
             x = self.norm1(x + told)
-        x = (self.conv1(F.silu(x)) + shortcut) * s.scale
+        x = (self.conv1(F.silu(x, inplace=True)) + shortcut).mul_(s.scale)
         if self.heads:
-            x = (self.proj(attend(self.qkv(self.norm2(x)), self.heads)) + x) * s.scale
+            x = (self.proj(attend(self.qkv(self.norm2(x)), self.heads)) + x).mul_(s.scale)
         return x
 
 

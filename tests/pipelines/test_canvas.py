@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from latent_atelier.pipelines.errors import InvalidInputError
 from latent_atelier.pipelines.langevin.canvas import Canvas, Crops, Frame, Known, framed
-from latent_atelier.pipelines.langevin.denoiser import Guided, NetworkDenoiser, Region, Regions, constant
+from latent_atelier.pipelines.langevin.denoiser import Guided, NetworkDenoiser, Region, Regions, View, constant
 from latent_atelier.pipelines.langevin.gaussian import GaussianDenoiser, stationary_covariance, texture_denoiser
 from latent_atelier.pipelines.langevin.inversion import Inversion
 from latent_atelier.pipelines.langevin.noise import CanvasNoise
@@ -280,6 +280,32 @@ def test_regions_mix_per_pixel_and_are_not_asked_elsewhere() -> None:
     assert background.calls == before
     with pytest.raises(InvalidInputError, match="need crops of a canvas"):
         regions(torch.zeros(1, 3, 12, 12), 1.0)
+
+
+def test_regions_are_asked_for_their_crops_alone() -> None:
+    class Heights:
+        """Sees in every crop how far down it lies, and keeps how many it was asked for."""
+
+        sigma_data = 1.0
+
+        def __init__(self) -> None:
+            self.asked: list[int] = []
+
+        def __call__(self, x: Tensor, sigma: float, view: View | None = None) -> Tensor:
+            assert isinstance(view, Crops)
+            self.asked.append(len(x))
+            assert len(view) == len(x)
+            return view.centres[:, 0].float()[:, None, None, None].expand_as(x)
+
+    frame = framed((48, 12), (12, 12), 0, (False, False))
+    rows = Crops(frame, tuple((start, 0) for start in (0, 12, 24, 36)), ((slice(0, 12), slice(0, 12)),) * 4, canvases=2)
+    weight = torch.zeros(1, 48, 12)
+    weight[:, 12:24] = 1
+    weight[:, 30:36] = 1
+    background, region = Heights(), Heights()
+    found = Regions(background, [Region(region, weight)])(torch.zeros(8, 3, 12, 12), 1.0, rows)
+    torch.testing.assert_close(found[:, 0, 6, 0], torch.tensor([0.125, 0.375, 0.625, 0.875]).repeat_interleave(2))
+    assert (background.asked, region.asked) == ([6], [4])
 
 
 def test_guidance_computes_its_half_once() -> None:
