@@ -54,11 +54,15 @@ def constant(label: Tensor) -> Label:
     return lambda count, _: label.expand(count, -1)
 
 
+WORTH_A_LANE = 8
+"""Samples; with fewer, all cores on one call after the other are as fast or faster."""
+
+
 class NetworkDenoiser:
     """A network as a denoiser, in batches of bounded size, whose numbers do not depend on the batch.
 
     label: condition, None for none. batch: samples that go through the network at once; on a CPU, without gradients, in
-    `lanes` calls side by side. dtype: torch.bfloat16 runs its convolutions in that precision.
+    `lanes` calls side by side where each has enough of them. dtype: torch.bfloat16 runs its convolutions in that precision.
     """
 
     def __init__(self, network: nn.Module, *, sigma_data: float, label: Label | None = None, batch: int = 32,
@@ -68,8 +72,10 @@ class NetworkDenoiser:
 
     def __call__(self, x: Tensor, sigma: float, view: View | None = None) -> Tensor:
         labels = None if self.label is None else self.label(len(x), view).to(x)
-        lanes = 1 if x.device.type != "cpu" or torch.is_grad_enabled() or torch.get_num_threads() < 2 else self.lanes
-        step = self.batch if lanes == 1 else -(-len(x) // (lanes * -(-len(x) // self.batch)))
+        step = -(-len(x) // (self.lanes * -(-len(x) // self.batch)))
+        together = (self.lanes > 1 and step >= WORTH_A_LANE and x.device.type == "cpu" and not torch.is_grad_enabled()
+                    and torch.get_num_threads() > 1)
+        step = step if together else self.batch
 
         def part(start: int) -> Tensor:
             some = slice(start, start + step)
@@ -78,7 +84,7 @@ class NetworkDenoiser:
                 return self.network(x[some], level, None if labels is None else labels[some]).to(x.dtype)
 
         starts = range(0, len(x), step)
-        return torch.cat([part(start) for start in starts] if lanes == 1 else self._side_by_side.map(part, starts))
+        return torch.cat(self._side_by_side.map(part, starts) if together else [part(start) for start in starts])
 
     @cached_property
     def _side_by_side(self) -> Lanes:

@@ -21,13 +21,18 @@ def four_threads() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
-@pytest.mark.parametrize("count", [1, 2, 9, 33])
-def test_networks_on_a_cpu_denoise_side_by_side_as_in_turn(count: int) -> None:
+@pytest.mark.parametrize(("count", "calls"), [(1, [1]), (2, [2]), (9, [9]), (15, [8, 7]), (16, [8, 8]), (32, [8] * 4),
+                                              (33, [16, 16, 1])])
+def test_networks_on_a_cpu_denoise_side_by_side_as_in_turn(count: int, calls: list[int]) -> None:
     network = SongUNet(UNetShape(8, 3, 3, width=16, multipliers=(1, 2), blocks=1, attention=())).eval()
     prior = EDMPrior(network).requires_grad_(False)
     x = torch.randn(count, 3, 8, 8, generator=torch.Generator().manual_seed(count))
     with torch.no_grad():
-        alone, together = (NetworkDenoiser(prior, sigma_data=0.5, batch=16, lanes=lanes)(x, 0.5) for lanes in (1, 2))
+        alone = NetworkDenoiser(prior, sigma_data=0.5, batch=16, lanes=1)(x, 0.5)
+        sizes: list[int] = []
+        prior.register_forward_pre_hook(lambda _, given: sizes.append(len(given[0])))
+        together = NetworkDenoiser(prior, sigma_data=0.5, batch=16, lanes=2)(x, 0.5)
+    assert sorted(sizes) == sorted(calls)
     torch.testing.assert_close(alone, together, rtol=0, atol=1e-6)
 
 
