@@ -141,6 +141,14 @@ def scores(rows: Sequence[Sequence[float]]) -> str:
             + "".join(f", saturation off by {value:.3f}" for value in colour))
 
 
+def against(ours: Sequence[Sequence[float]], others: Sequence[Sequence[float]]) -> str:
+    """Differences of two methods on the same objects: mean and its standard error."""
+    apart = torch.tensor(ours) - torch.tensor(others)
+    mean, error = apart.mean(dim=0).tolist(), (apart.std(dim=0) / math.sqrt(len(apart))).tolist()
+    names = "decibels", "perceptual", "silhouettes", "mesh", "saturation"
+    return ", ".join(f"{name} {m:+.4f} ({e:.4f})" for name, m, e in zip(names, mean, error, strict=True))
+
+
 class OneOf:
     """The exact denoiser of "one of these objects, all alike probable", from cameras of a pool."""
 
@@ -253,9 +261,13 @@ def photo(numbers: range, folder: Path | None) -> None:
                                                abs(saturation(colour, opacity) - saturation(truth, cover))])
             shown.append(colour)
         keep_pictures(folder, f"photo_{number}", [truth, *shown])
-        say("  " + "; ".join(f"{kind} {name} {rows[-1][0]:.1f} dB" for name, rows in table.items()))
+        say(f"  {kind} {number}: " + "; ".join(f"{name} {' '.join(f'{value:.4f}' for value in rows[-1])}"
+                                               for name, rows in table.items()))
     for name, rows in table.items():
         say(f"  {name:24} {scores(rows)}")
+    if len(numbers) > 1:
+        say(f"  ours less score distillation, mean over the objects (its standard error): "
+            f"{against(table['ours'], table['score distillation'])}")
 
 
 def prior(seeds: int, folder: Path | None) -> None:

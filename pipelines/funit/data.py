@@ -109,23 +109,48 @@ class ClassStream:
         self.pictures, self.rng, self.mirror, self.group = pictures, rng, mirror, group
         self.skipped: set[int] = set()
         self._shuffle = Shuffle(len(pictures.labels), rng)
+        self._members = [(pictures.labels == label).nonzero()[:, 0] for label in range(len(pictures.classes))]
 
     def next(self, count: int) -> tuple[Tensor, Tensor]:
         """images float32 [count,3,R,R] in -1..1, labels int64 [count]."""
+        images, labels = self.next_shots(count, 1)
+        return images[:, 0], labels
+
+    def next_shots(self, count: int, shots: int) -> tuple[Tensor, Tensor]:
+        """images float32 [count,shots,3,R,R] in -1..1, labels int64 [count]: behind each picture others of its class, drawn with
+        repetition."""
         images: list[Tensor] = []
         labels: list[int] = []
         whole = count * self.group.size
-        chosen, crops = self._shuffle.next(whole), torch.randint(2**62, (whole,), generator=self.rng)
-        for index, crop in zip(*(whole_numbers(self.group.share(x)) for x in (chosen, crops)), strict=True):
-            found, picture = readable(index, len(self.pictures.labels),
-                                      lambda i, crop=crop: self.pictures.picture(i, seeded(crop)), self.skipped)
-            images.append(picture)
-            labels.append(int(self.pictures.labels[found]))
-        batch = torch.stack(images)
+        chosen, crops = self._shuffle.next(whole), torch.randint(2**62, (whole, shots), generator=self.rng)
+        beside = torch.rand(whole, shots - 1, generator=self.rng)
+        for index, crop, places in zip(whole_numbers(self.group.share(chosen)), self.group.share(crops),
+                                       self.group.share(beside), strict=True):
+            seeds = whole_numbers(crop)
+            found, picture = readable(index, len(self.pictures.labels), lambda i, s=seeds[0]: self._read(i, s), self.skipped)
+            label = int(self.pictures.labels[found])
+            others = self._members[label][(places * len(self._members[label])).long()]
+            images += [picture, *(self._companion(other, found, seed)
+                                  for other, seed in zip(whole_numbers(others), seeds[1:], strict=True))]
+            labels.append(label)
+        batch = torch.stack(images).unflatten(0, (count, shots))
         if self.mirror:
-            flipped = self.group.share(torch.rand(whole, generator=self.rng) < 0.5)
-            batch = torch.where(flipped[:, None, None, None], batch.flip(3), batch)
+            flipped = self.group.share(torch.rand(whole, shots, generator=self.rng) < 0.5)
+            batch = torch.where(flipped[:, :, None, None, None], batch.flip(4), batch)
         return to_network(batch), torch.tensor(labels)
+
+    def _read(self, index: int, seed: int) -> Tensor | None:
+        return self.pictures.picture(index, seeded(seed))
+
+    def _companion(self, index: int, instead: int, seed: int) -> Tensor:
+        """Picture `index`; if it cannot be read, the readable one that it was to stand beside."""
+        picture = None if index in self.skipped else self._read(index, seed)
+        if picture is None:
+            self.skipped.add(index)
+            picture = self._read(instead, seed)
+        if picture is None:
+            raise InvalidInputError("A picture to train on could be read, and now cannot; keep the folder as it is.")
+        return picture
 
     def state_dict(self) -> State:
         """The order of this round, the place in it, the generator, and what was skipped."""

@@ -4,6 +4,7 @@ RMSprop, an average of the generator. The discriminator's update comes first, an
 from __future__ import annotations
 
 import copy
+import hashlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -25,13 +26,21 @@ from .data import ClassPictures, ClassStream
 from .network import MultiTaskDiscriminator, Translator
 
 Labelled = tuple[Tensor, Tensor]
-"""images float32 [B,3,H,W] in -1..1 and labels int64 [B]."""
+"""images float32 [B,3,H,W], or [B,K,3,H,W] with K pictures of each class, in -1..1, and labels int64 [B]. Of K pictures all give
+the class code; what is translated, drawn again and judged is the first."""
+
+
+def first(images: Tensor) -> Tensor:
+    """Pictures as in `Labelled` -> the first of each, [B,3,H,W]."""
+    return images if images.dim() == 4 else images[:, 0]
 
 
 @dataclass(frozen=True)
 class FunitSettings:
     """Weights of the losses; rates and decay of RMSprop; ema: share that the average keeps per step. penalty_form: 'published'
-    takes the gradient of the mean over batch and patch, 'r1' of each picture's own mean. precision: of the convolutions."""
+    takes the gradient of the mean over batch and patch, 'r1' of each picture's own mean. precision: of the convolutions.
+    discriminator_first: so many steps train the discriminator alone, which then knows something when it meets a translator
+    that was trained before."""
 
     gan: float = 1.0
     reconstruction: float = 0.1
@@ -42,6 +51,7 @@ class FunitSettings:
     weight_decay: float = 1e-4
     ema: float = 0.999
     precision: Precision = "float32"
+    discriminator_first: int = 0
 
 
 class FunitTrainer:
@@ -57,10 +67,18 @@ class FunitTrainer:
             for network in (translator, discriminator))
         self.steps = 0
 
+    def codes(self, images: Tensor) -> Tensor:
+        """Pictures as in `Labelled` -> class codes [B,latent_dim]."""
+        if images.dim() == 4:
+            return self.translator.class_codes(images)
+        return self.translator.class_codes(images.flatten(0, 1)).unflatten(0, images.shape[:2]).mean(dim=1)
+
     def step(self, content: Labelled, classes: Labelled) -> dict[str, float]:
         """One update of both networks and of the average."""
         with computing(self.settings.precision, content[0]):
-            losses = {**self.update_discriminator(content, classes), **self.update_translator(content, classes)}
+            losses = self.update_discriminator(content, classes)
+            if self.steps >= self.settings.discriminator_first:
+                losses |= self.update_translator(content, classes)
         average(self.ema, self.translator, self.settings.ema)
         self.steps += 1
         return losses
@@ -69,8 +87,8 @@ class FunitTrainer:
         """Real class pictures against translations of the content pictures into their classes."""
         s, d = self.settings, self.discriminator
         with torch.no_grad():
-            fake = self.translator(content[0], self.translator.class_codes(classes[0]))
-        images = classes[0].detach().requires_grad_(s.penalty > 0)
+            fake = self.translator(first(content[0]), self.codes(classes[0]))
+        images = first(classes[0]).detach().requires_grad_(s.penalty > 0)
         judged_real = d(images, classes[1])[0]
         real = F.relu(1 - judged_real).mean()
         penalty = real.new_zeros(())
@@ -91,14 +109,14 @@ class FunitTrainer:
     def update_translator(self, content: Labelled, classes: Labelled) -> dict[str, float]:
         """Translations that pass for their class, reconstructions that are the picture, features that match."""
         s, t, d = self.settings, self.translator, self.discriminator
-        (images, own), (examples, labels) = content, classes
+        images, (own, labels) = first(content[0]), (content[1], classes[1])
         with frozen(d):
             code = t.content(images)
-            translated, rebuilt = t.decode(code, t.class_codes(examples)), t.decode(code, t.class_codes(images))
+            translated, rebuilt = t.decode(code, self.codes(classes[0])), t.decode(code, self.codes(content[0]))
             judged_t, features_t = d(translated, labels)
             judged_r, features_r = d(rebuilt, own)
             with torch.no_grad():
-                wanted_r, wanted_t = (d(x, y)[1].mean(dim=(2, 3)) for x, y in (content, classes))
+                wanted_r, wanted_t = (d(first(x), y)[1].mean(dim=(2, 3)) for x, y in (content, classes))
             adversarial = -0.5 * (judged_t.mean() + judged_r.mean())
             reconstruction = (rebuilt - images).abs().mean()
             matching = [(found.mean(dim=(2, 3)) - wanted).abs().mean()
@@ -128,7 +146,8 @@ class FunitTrainer:
 @dataclass(frozen=True)
 class FunitRecipe:
     """A FUNIT from class folders. width, dis_width: channels of the first layers; dis_blocks: residual blocks of the
-    discriminator. steps of `batch` pairs. seed: of initial weights and data."""
+    discriminator. steps of `batch` pairs. seed: of initial weights and data. shots: a class is shown by 1 to so many pictures,
+    a number drawn for every step; 1 is the published training."""
 
     resolution: int = 128
     width: int = 64
@@ -141,9 +160,10 @@ class FunitRecipe:
     mirror: bool = True
     seed: int = 0
     settings: FunitSettings = field(default_factory=FunitSettings)
+    shots: int = 1
 
     def __post_init__(self) -> None:
-        for name in ("width", "dis_width", "dis_blocks", "latent_dim", "mlp_width", "batch", "steps"):
+        for name in ("width", "dis_width", "dis_blocks", "latent_dim", "mlp_width", "batch", "steps", "shots"):
             if getattr(self, name) < 1:
                 raise InvalidInputError(f"The {name} of a FUNIT training is at least 1, got {getattr(self, name)}.")
         if self.resolution < 32 or self.resolution % 8:
@@ -151,24 +171,31 @@ class FunitRecipe:
                                     f"{self.resolution}.")
 
     def identity(self) -> dict[str, Any]:
-        """What must stay the same to go on; the length may grow."""
+        """What must stay the same to go on; the length may grow. What older trainings did not have is named where it is used."""
         values = asdict(self)
-        return {k: v for k, v in values.items() if k != "steps"}
+        del values["steps"]
+        if self.shots == 1:
+            del values["shots"]
+        if not self.settings.discriminator_first:
+            del values["settings"]["discriminator_first"]
+        return values
 
 
 class FunitJob:
     """A trainer and its two streams, as a `training.loop.Job`."""
 
-    def __init__(self, trainer: FunitTrainer, content: ClassStream, classes: ClassStream, batch: int, shown: Labelled) -> None:
-        self.trainer, self.content, self.classes, self.batch, self.shown = trainer, content, classes, batch, shown
+    def __init__(self, trainer: FunitTrainer, content: ClassStream, classes: ClassStream, recipe: FunitRecipe,
+                 shown: Labelled) -> None:
+        self.trainer, self.content, self.classes, self.recipe, self.shown = trainer, content, classes, recipe, shown
 
     @property
     def steps(self) -> int:
         return self.trainer.steps
 
     def step(self) -> Mapping[str, float]:
-        device = next(self.trainer.translator.parameters()).device
-        pairs = [tuple(x.to(device) for x in stream.next(self.batch)) for stream in (self.content, self.classes)]
+        device, batch, most = next(self.trainer.translator.parameters()).device, self.recipe.batch, self.recipe.shots
+        shots = int(torch.randint(1, most + 1, (), generator=self.classes.rng)) if most > 1 else 1
+        pairs = [tuple(x.to(device) for x in stream.next_shots(batch, shots)) for stream in (self.content, self.classes)]
         losses = self.trainer.step((pairs[0][0], pairs[0][1]), (pairs[1][0], pairs[1][1]))
         return {**losses, "skipped": float(len(self.content.skipped | self.classes.skipped))}
 
@@ -202,17 +229,31 @@ def build_networks(recipe: FunitRecipe, num_classes: int) -> tuple[Translator, M
     return translator, discriminator
 
 
-def train_funit(pictures: ClassPictures, recipe: FunitRecipe, folder: Path, *, device: torch.device | None = None,
-                sample_every: int = 1000, on_step: OnStep = ignore, group: Group = ALONE) -> FunitTrainer:
-    """Train, or go on from the checkpoint in `folder`. The trainer's `ema` is the translator. group: of processes that train
-    together, each with the recipe's batch. Raises as `training.loop.run`."""
+def digest_of(network: Translator) -> str:
+    """SHA-256 of the weights, 16 hex digits."""
+    digest = hashlib.sha256()
+    for name, values in network.state_dict().items():
+        digest.update(name.encode() + values.float().cpu().numpy().tobytes())
+    return digest.hexdigest()[:16]
+
+
+def train_funit(pictures: ClassPictures, recipe: FunitRecipe, folder: Path, *, start: Translator | None = None,
+                device: torch.device | None = None, sample_every: int = 1000, on_step: OnStep = ignore,
+                group: Group = ALONE) -> FunitTrainer:
+    """Train, or go on from the checkpoint in `folder`. The trainer's `ema` is the translator. start: a translator to train
+    further, left as it is; its sizes count, not the recipe's. group: of processes that train together, each with the recipe's
+    batch. Raises as `training.loop.run`."""
     translator, discriminator = build_networks(recipe, len(pictures.classes))
+    if start is not None:
+        translator = copy.deepcopy(start).float().requires_grad_().train()
     for network in (translator, discriminator):
         network.to(device or "cpu").to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
     trainer = FunitTrainer(translator, discriminator, recipe.settings, group=group)
     streams = [ClassStream(pictures, rng=seeded(3 * recipe.seed + i), mirror=recipe.mirror, group=group) for i in (0, 1)]
     shown = ClassStream(pictures, rng=seeded(3 * recipe.seed + 2), mirror=False).next(16)
-    job = FunitJob(trainer, streams[0], streams[1], recipe.batch, shown)
+    job = FunitJob(trainer, streams[0], streams[1], recipe, shown)
     identity = {"training": "funit", "pictures": pictures.digest, "classes": pictures.classes, **recipe.identity()}
+    if start is not None:
+        identity["start"] = digest_of(start)
     run(job, Run(folder, recipe.steps, identity, sample_every=sample_every), on_step=on_step, group=group)
     return trainer

@@ -217,7 +217,7 @@ class Canvas:
         """End of a sweep: what was written becomes the canvas, and the constraints hold. Returns the rms change."""
         for constraint in self.constraints:
             constraint(self._next)
-        change = math.sqrt(float((self._next - self.values).square().mean()))
+        change = float(torch.dist(self._next, self.values)) / math.sqrt(self.values.numel())
         self.values, self._next = self._next, self.values
         return change
 

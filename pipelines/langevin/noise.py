@@ -78,7 +78,8 @@ class ViewNoise:
 class CanvasNoise:
     """A field of noise per canvas and draw, made block by block where it is needed.
 
-    seeds: one per canvas. A block covers about 16,000 numbers; the newest blocks are kept, 64 MB of them at most.
+    seeds: one per canvas. A block covers about 16,000 numbers. Kept are the blocks of the newest draw and of its neighbours, as
+    the two draws of a sweep take turns; of these the newest, 64 MB at most.
     """
 
     def __init__(self, seeds: Sequence[int]) -> None:
@@ -111,7 +112,7 @@ class CanvasNoise:
         if found is None:
             found = self._kept[key] = seeded_normal(shape, *key, dtype=dtype)
             self._bytes += found.numel() * found.element_size()
-            while self._bytes > KEPT_BYTES and len(self._kept) > 1:
+            while len(self._kept) > 1 and (self._bytes > KEPT_BYTES or abs(next(iter(self._kept))[1] - key[1]) > 1):
                 _, old = self._kept.popitem(last=False)
                 self._bytes -= old.numel() * old.element_size()
         return found
