@@ -10,8 +10,7 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
-from ..checkpoints.registry import Checkpoint, load_checkpoint, save_checkpoint
-from ..nodes.models import ARCHITECTURES
+from ..checkpoints.registry import save_checkpoint
 from ..nodes.sockets import labels_to_network
 from ..pipelines.editgan.inversion import InversionSettings
 from ..pipelines.editgan.recipes import EncoderRecipe, LabelBranchRecipe, train_encoder, train_label_branch
@@ -30,6 +29,7 @@ from ..runtime.context import ExecutionContext, Folders
 from ..runtime.host import Cancelled, check_cancel
 from .exit_codes import CANCELLED, DONE
 from .label_file import read_label_set
+from .network_file import read_network
 from .run import cancel_on_interrupt, choose_device
 from .together import joined
 from .train_denoiser import train_denoiser_from
@@ -111,8 +111,8 @@ def _stylegan2(options: argparse.Namespace, out: Path, device: torch.device, bar
 
 
 def _encoder(options: argparse.Namespace, out: Path, device: torch.device, bar: _Bar, _: Group) -> list[Path]:
-    generator = _load(options.generator, "generator", device)
-    perceptual = _load(options.perceptual, "perceptual", device)
+    generator = read_network(options.generator, "generator", device)
+    perceptual = read_network(options.perceptual, "perceptual", device)
     network: Any = generator.module
     pictures = PictureFolder(Path(options.pictures), network.resolution)
     training = EncoderTraining.preset(options.preset, len(pictures), batch=options.batch, steps=options.steps)
@@ -126,9 +126,9 @@ def _encoder(options: argparse.Namespace, out: Path, device: torch.device, bar: 
 
 
 def _label_branch(options: argparse.Namespace, out: Path, device: torch.device, bar: _Bar, _: Group) -> list[Path]:
-    generator = _load(options.generator, "generator", device)
-    perceptual = _load(options.perceptual, "perceptual", device)
-    encoder = None if options.encoder is None else _load(options.encoder, "encoder", device)
+    generator = read_network(options.generator, "generator", device)
+    perceptual = read_network(options.perceptual, "perceptual", device)
+    encoder = None if options.encoder is None else read_network(options.encoder, "encoder", device)
     network: Any = generator.module
     encode = None if encoder is None else embedder(encoder.module, network)
     pictures = PictureFolder(Path(options.pictures), network.resolution)
@@ -148,14 +148,6 @@ def _label_branch(options: argparse.Namespace, out: Path, device: torch.device, 
     save_checkpoint(path, found.segmenter, architecture="editgan-segmenter", labels=labels.labels,
                     generator=generator.fingerprint, config={"feature_channels": list(network.feature_channels())})
     return [path]
-
-
-def _load(path: str, role: str, device: torch.device) -> Checkpoint:
-    checkpoint = load_checkpoint(path)
-    if checkpoint.architecture not in ARCHITECTURES[role]:
-        raise InvalidInputError(f"{path} is a {checkpoint.architecture}, expected a {' or '.join(ARCHITECTURES[role])}.")
-    checkpoint.module.to(device)
-    return checkpoint
 
 
 def _read_labels(pictures: PictureFolder, folder: Path, label_set: str | None) -> LabelMap:

@@ -56,6 +56,10 @@ def add_train_commands(commands: Any) -> None:
     _translator(funit, resolution=128, batch=8, steps=100_000, lr=1e-4)
     funit.add_argument("--reconstruction", type=float, default=0.1, help="weight of the reconstruction (0.1)")
     funit.add_argument("--penalty", choices=("published", "r1"), default="published", help="form of the gradient penalty")
+    funit.add_argument("--shots", type=int, default=1, help="a class is shown by one to so many pictures (1, as published)")
+    funit.add_argument("--start", metavar="FILE", help="a translator to train further; its sizes count, not --width")
+    funit.add_argument("--discriminator-first", type=int, default=0, metavar="STEPS",
+                       help="so many steps train the discriminator alone, which is new where --start is given (0)")
 
     unit = _command(kinds, "unit", "a translator between two domains")
     unit.add_argument("--a", required=True, metavar="DIR", help="pictures of the first domain")

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import torch
 
 from ..pipelines.funit.data import ClassFolder, ClassStream
+from ..pipelines.funit.network import Translator
 from ..pipelines.funit.training import FunitRecipe, FunitSettings, train_funit
 from ..pipelines.training.data import PictureFolder, first_pictures, seeded
 from ..pipelines.training.log import grid
@@ -14,6 +15,7 @@ from ..pipelines.unit.shared import SharedRecipe, SharedSettings, train_shared
 from ..pipelines.unit.training import UnitRecipe, UnitSettings, train_unit
 from ..runtime import host
 from ..runtime.host import io
+from ..runtime.model_cache import ModelHandle
 from .sockets import DomainTranslatorSocket, FewShotTranslatorSocket
 from .training import folder_is_there, loss_curve, name_input, places, saved, seed_input
 
@@ -51,7 +53,15 @@ class TrainFUNIT(io.ComfyNode):
                     host.node_input(io.Float, "reconstruction_weight", default=0.1, min=0.0, max=100.0, step=0.1, advanced=True,
                                     tooltip="Weight of drawing a picture again from its own content and class."),
                     host.node_input(io.Combo, "penalty", options=["published", "r1"], default="published", advanced=True,
-                                    tooltip="Gradient penalty: of the mean over the batch, as published, or of each picture.")],
+                                    tooltip="Gradient penalty: of the mean over the batch, as published, or of each picture."),
+                    host.node_input(io.Int, "shots", default=1, min=1, max=32, advanced=True,
+                                    tooltip="Pictures that show a class in a step: 1 as published; with 5, one to five, and "
+                                            "then more class pictures help more."),
+                    host.node_input(io.Int, "discriminator_first", default=0, min=0, max=100_000, advanced=True,
+                                    tooltip="Steps at the beginning that train the discriminator alone: a few hundred where a "
+                                            "translator is trained further, as the discriminator is new."),
+                    FewShotTranslatorSocket.Input("start", optional=True, tooltip="A translator to train further, an official "
+                                                  "one for instance; its sizes count, not `width`.")],
             outputs=[FewShotTranslatorSocket.Output("translator", tooltip="The averaged translator."),
                      io.Image.Output("samples", tooltip="Content, class and translation below one another, 0..1."),
                      io.Image.Output("loss_curve", tooltip="The losses over the steps, 0..1.")])
@@ -63,14 +73,17 @@ class TrainFUNIT(io.ComfyNode):
     @classmethod
     def execute(cls, pictures: str, name: str, resolution: int, steps: int, batch: int, learning_rate: float, mirror: bool,
                 seed: int, width: int, discriminator_width: int, reconstruction_weight: float,
-                penalty: Literal["published", "r1"]) -> io.NodeOutput:
+                penalty: Literal["published", "r1"], shots: int = 1, discriminator_first: int = 0,
+                start: ModelHandle | None = None) -> io.NodeOutput:
         target, folder = places("funit", name)
         recipe = FunitRecipe(resolution=resolution, width=width, dis_width=discriminator_width, batch=batch, steps=steps,
-                             mirror=mirror, seed=seed, settings=FunitSettings(
-                                 reconstruction=reconstruction_weight, penalty_form=penalty, lr=learning_rate))
+                             mirror=mirror, seed=seed, shots=shots, settings=FunitSettings(
+                                 reconstruction=reconstruction_weight, penalty_form=penalty, lr=learning_rate,
+                                 discriminator_first=discriminator_first))
         source = ClassFolder(host.input_folder(pictures), resolution)
         with host.autograd():
             network = train_funit(source, recipe, folder, device=host.compute_device(),
+                                  start=None if start is None else cast(Translator, start.acquire()),
                                   on_step=host.Progress(steps).on_step).ema
             shown = ClassStream(source, rng=seeded(seed), mirror=False).next(16)[0].to(host.compute_device())
             with torch.no_grad():

@@ -117,8 +117,8 @@ class ClassStream:
         return images[:, 0], labels
 
     def next_shots(self, count: int, shots: int) -> tuple[Tensor, Tensor]:
-        """images float32 [count,shots,3,R,R] in -1..1, labels int64 [count]: behind each picture others of its class, drawn with
-        repetition."""
+        """images float32 [count,shots,3,R,R] in -1..1, labels int64 [count]: behind each picture others of its class, which may
+        repeat."""
         images: list[Tensor] = []
         labels: list[int] = []
         whole = count * self.group.size
@@ -133,7 +133,7 @@ class ClassStream:
             images += [picture, *(self._companion(other, found, seed)
                                   for other, seed in zip(whole_numbers(others), seeds[1:], strict=True))]
             labels.append(label)
-        batch = torch.stack(images).unflatten(0, (count, shots))
+        batch = torch.stack(images).reshape(count, shots, *images[0].shape)
         if self.mirror:
             flipped = self.group.share(torch.rand(whole, shots, generator=self.rng) < 0.5)
             batch = torch.where(flipped[:, :, None, None, None], batch.flip(4), batch)

@@ -26,8 +26,8 @@ from .data import ClassPictures, ClassStream
 from .network import MultiTaskDiscriminator, Translator
 
 Labelled = tuple[Tensor, Tensor]
-"""images float32 [B,3,H,W], or [B,K,3,H,W] with K pictures of each class, in -1..1, and labels int64 [B]. Of K pictures all give
-the class code; what is translated, drawn again and judged is the first."""
+"""images float32 [B,3,H,W], or [B,K,3,H,W] with K pictures of each class, in -1..1, and labels int64 [B]. Of K pictures all
+give the class code; what is translated, drawn again and judged is the first."""
 
 
 def first(images: Tensor) -> Tensor:
@@ -71,7 +71,7 @@ class FunitTrainer:
         """Pictures as in `Labelled` -> class codes [B,latent_dim]."""
         if images.dim() == 4:
             return self.translator.class_codes(images)
-        return self.translator.class_codes(images.flatten(0, 1)).unflatten(0, images.shape[:2]).mean(dim=1)
+        return self.translator.class_codes(images.flatten(0, 1)).reshape(*images.shape[:2], -1).mean(dim=1)
 
     def step(self, content: Labelled, classes: Labelled) -> dict[str, float]:
         """One update of both networks and of the average."""
@@ -171,7 +171,7 @@ class FunitRecipe:
                                     f"{self.resolution}.")
 
     def identity(self) -> dict[str, Any]:
-        """What must stay the same to go on; the length may grow. What older trainings did not have is named where it is used."""
+        """What must stay the same to go on; the length may grow. What older trainings did not have is named where used."""
         values = asdict(self)
         del values["steps"]
         if self.shots == 1:

@@ -81,6 +81,11 @@ def test_translators(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["train", "unit", "--a", "pictures", "--b", "pictures", "--out", "u", *small, "--resolution", "64"]) == 0
     assert capsys.readouterr().out.split() == [str(Path("f/funit.safetensors")), str(Path("u/unit.safetensors"))]
     assert [load_checkpoint(path).architecture for path in ("f/funit.safetensors", "u/unit.safetensors")] == ["funit", "unit"]
+    further = ["train", "funit", "--classes", "classes", "--out", "h", *small, "--shots", "2", "--discriminator-first", "1"]
+    assert cli.main([*further, "--start", "u/unit.safetensors"]) == 2
+    assert "u/unit.safetensors is a unit, expected a funit" in capsys.readouterr().err
+    assert cli.main([*further, "--width", "8", "--start", "f/funit.safetensors"]) == 0
+    assert load_checkpoint("h/funit.safetensors").config == load_checkpoint("f/funit.safetensors").config
     assert cli.main(["train", "funit", "--classes", "pictures", "--out", "g", *small]) == 2
     assert "holds 0 classes" in capsys.readouterr().err
     assert cli.main(["train", "unit", "--a", "pictures", "--b", "pictures", "--out", "s", *small, "--form", "shared"]) == 0

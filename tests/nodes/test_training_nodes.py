@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,9 +11,9 @@ import pytest
 import torch
 from latent_atelier.checkpoints.registry import load_checkpoint, save_checkpoint
 from latent_atelier.nodes.datasets import ExportLabelledDataset
-from latent_atelier.nodes.train_translators import TrainUNIT
+from latent_atelier.nodes.train_translators import TrainFUNIT, TrainUNIT
 from latent_atelier.nodes.training import TrainEncoder, TrainLabelBranch, TrainStyleGAN2
-from latent_atelier.nodes.translation import TranslateDomain
+from latent_atelier.nodes.translation import EncodeClass, TranslateDomain, TranslateToClass
 from latent_atelier.pipelines.errors import InvalidInputError
 from latent_atelier.pipelines.labels import LabelMap, LabelSet, default_palette
 from latent_atelier.pipelines.training.loop import CHECKPOINT
@@ -105,6 +106,23 @@ def test_a_unit_of_either_form(context: ExecutionContext, form: str, architectur
     assert TranslateDomain.execute(found, images, "a to b", "mean", 0).result[0].shape == images.shape
     assert samples.shape == (1, 4 * 64, 5 * 64, 3)
     assert curve.shape[1] > 1
+
+
+def test_a_funit_and_what_is_made_of_it(context: ExecutionContext, tmp_path: Path) -> None:
+    """The second training starts from the first one's translator and shows every class by one to three pictures."""
+    for name in ("a", "b"):
+        shutil.copytree(tmp_path / "input" / "pictures", tmp_path / "input" / "classes" / name)
+    few = {"pictures": "classes", "resolution": 32, "steps": 2, "batch": 2, "learning_rate": 0.0001, "mirror": True, "seed": 0,
+           "discriminator_width": 4, "reconstruction_weight": 0.1, "penalty": "published"}
+    first, samples, _ = TrainFUNIT.execute(name="f", width=4, **few).result
+    assert samples.shape == (1, 3 * 32, 8 * 32, 3)
+    further = TrainFUNIT.execute(name="g", width=16, shots=3, discriminator_first=1, start=first, **few).result[0]
+    stored = [load_checkpoint(tmp_path / "models" / "atelier" / "funit" / f"{name}.safetensors") for name in ("f", "g")]
+    assert stored[0].config == stored[1].config
+    assert further.fingerprint == stored[1].fingerprint != first.fingerprint == stored[0].fingerprint
+    image = torch.rand(2, 40, 32, 3)
+    code = EncodeClass.execute(further, image, "class").result[0]
+    assert TranslateToClass.execute(further, image, code).result[0].shape == image.shape
 
 
 def test_a_label_branch_from_pictures_larger_than_the_generator(context: ExecutionContext,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import math
 from collections.abc import Iterator
 from dataclasses import replace
@@ -84,6 +85,27 @@ def test_a_pixel_has_the_same_noise_in_every_crop(frame: Frame, seed: int) -> No
     kept = torch.zeros(1, 3, *frame.size)
     single.scatter(alone, kept)
     assert torch.equal(kept[0], fields[0][1])
+
+
+def test_noise_of_finished_draws_is_let_go() -> None:
+    """What a run keeps in memory does not grow with its sweeps, and what is drawn again is the same."""
+    frame = Frame((96, 320), (64, 64), (8, 8), (False, True))
+    noise, like = CanvasNoise([1]), torch.zeros(1, 3, 64, 64)
+
+    def drawn(draw: int) -> Tensor:
+        crops = all_crops(frame, draw // 2)
+        return noise(draw, like.expand(len(crops), -1, -1, -1), crops)
+
+    def held() -> int:
+        return sum(x.numel() for x in gc.get_objects() if type(x) is Tensor and x.dtype == torch.float32)
+
+    first = drawn(0)
+    drawn(1)
+    before = held()
+    for draw in range(2, 40):
+        drawn(draw)
+    assert held() - before <= 2 * 3 * 96 * 320
+    assert torch.equal(drawn(0), first)
 
 
 def test_noise_is_white_across_its_blocks() -> None:

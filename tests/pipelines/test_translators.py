@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +11,7 @@ import pytest
 import torch
 from latent_atelier.pipelines.errors import InvalidInputError, TrainingStateError
 from latent_atelier.pipelines.funit.data import ClassArray, ClassFolder, ClassStream
+from latent_atelier.pipelines.funit.network import Translator
 from latent_atelier.pipelines.funit.training import FunitRecipe, FunitSettings, FunitTrainer, build_networks, train_funit
 from latent_atelier.pipelines.steps import StepInfo
 from latent_atelier.pipelines.training.data import (
@@ -19,6 +22,7 @@ from latent_atelier.pipelines.training.data import (
     first_pictures,
     seeded,
 )
+from latent_atelier.pipelines.training.loop import LOSSES
 from latent_atelier.pipelines.unit.shared import SharedRecipe, SharedSettings, train_shared
 from latent_atelier.pipelines.unit.training import UnitRecipe, UnitSettings, train_unit
 from PIL import Image
@@ -53,6 +57,31 @@ def test_odd_pictures_are_taken_and_bad_ones_counted(tmp_path: Path) -> None:
     stream = ClassStream(ClassFolder(folder, 32), rng=seeded(0))
     stream.next(30)
     assert sorted(stream.pictures.files[i].name for i in stream.skipped) == ["broken.png", "cut.png", "huge.png"]
+
+
+def test_a_class_is_shown_by_several_pictures(tmp_path: Path) -> None:
+    """Class c's pictures have the grey values 60 c to 60 c + 3. One of them cannot be read: another stands for it."""
+    for c in range(3):
+        (tmp_path / f"class {c}").mkdir()
+        for i in range(4):
+            Image.new("L", (32, 32), 60 * c + i).save(tmp_path / f"class {c}" / f"{i}.png")
+    (tmp_path / "class 1" / "2.png").write_bytes(b"no picture")
+    stream = ClassStream(ClassFolder(tmp_path, 32), rng=seeded(3))
+    images, labels = stream.next_shots(24, 5)
+    assert images.shape == (24, 5, 3, 32, 32)
+    values = ((images.mean(dim=(2, 3, 4)) + 1) * 127.5).round().int()
+    assert torch.equal(values // 60, labels[:, None].expand(-1, 5).int())
+    assert sorted(set(values.flatten().tolist())) == [0, 1, 2, 3, 60, 61, 63, 120, 121, 122, 123]
+    assert stream.skipped == {6}
+    assert (values[:, 1:] != values[:, :1]).any(dim=1).sum() > 20
+
+
+def test_one_picture_of_a_class_is_the_same_stream() -> None:
+    one, several = (ClassStream(classes(), rng=seeded(5)) for _ in range(2))
+    for _ in range(3):
+        (a, labels), (b, same) = one.next(4), several.next_shots(4, 1)
+        assert torch.equal(a, b[:, 0])
+        assert torch.equal(labels, same)
 
 
 def test_folders_that_cannot_be_trained_on(tmp_path: Path) -> None:
@@ -168,6 +197,71 @@ def test_funit_goes_on_to_the_same_result(tmp_path: Path) -> None:
     for a, b in zip(whole.ema.state_dict().values(), parts.ema.state_dict().values(), strict=True):
         assert torch.equal(a, b)
     assert (tmp_path / "parts" / "losses.png").is_file()
+
+
+def trainer(**settings: object) -> FunitTrainer:
+    return FunitTrainer(*build_networks(small_funit(), 3), FunitSettings(**settings))
+
+
+def test_the_code_of_a_class_is_the_mean_over_its_pictures() -> None:
+    """So that a picture shown three times is the picture, and what is judged and drawn again is the first."""
+    rng = seeded(2)
+    images, labels = 2 * torch.rand(2, 3, 3, 32, 32, generator=rng) - 1, torch.tensor([0, 2])
+    network = trainer()
+    with torch.no_grad():
+        each = torch.stack([network.translator.class_codes(images[:, i]) for i in range(3)])
+        torch.testing.assert_close(network.codes(images), each.mean(dim=0))
+    alone, repeated = trainer(), trainer()
+    content = (images[:, 2], labels)
+    losses = alone.step(content, (images[:, 0], labels))
+    again = repeated.step((content[0][:, None], labels), (images[:, :1].expand(-1, 3, -1, -1, -1), labels))
+    assert again == pytest.approx(losses, rel=1e-4, abs=1e-6)
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_several_pictures_a_class_go_on_to_the_same_result(tmp_path: Path) -> None:
+    whole = train_funit(classes(), small_funit(shots=3), tmp_path / "whole", sample_every=0)
+    with pytest.raises(Stop):
+        train_funit(classes(), small_funit(shots=3), tmp_path / "parts", sample_every=0, on_step=stopping(2))
+    parts = train_funit(classes(), small_funit(shots=3), tmp_path / "parts", sample_every=0)
+    published = train_funit(classes(), small_funit(), tmp_path / "published", sample_every=0)
+    key = "enc_class_model.model.0.conv.weight"
+    assert torch.equal(whole.ema.state_dict()[key], parts.ema.state_dict()[key])
+    assert not torch.equal(whole.ema.state_dict()[key], published.ema.state_dict()[key])
+    with pytest.raises(TrainingStateError, match="shots"):
+        train_funit(classes(), small_funit(shots=2, steps=5), tmp_path / "parts", sample_every=0)
+
+
+def test_a_translator_is_trained_further_after_the_discriminator(tmp_path: Path) -> None:
+    """Its sizes are its own; it moves when the discriminator's head start is over, and stays what it was for the caller."""
+    start = Translator(width=8, latent_dim=5, mlp_width=8).eval().requires_grad_(False)
+    before = {name: value.clone() for name, value in start.state_dict().items()}
+    recipe = small_funit(settings=FunitSettings(discriminator_first=2))
+
+    def trained(steps: int) -> FunitTrainer:
+        return train_funit(classes(), replace(recipe, steps=steps), tmp_path / "run", start=start, sample_every=0)
+
+    fresh = build_networks(recipe, 3)[1].state_dict()
+    waiting = trained(2)
+    assert all(torch.equal(value, before[name]) for name, value in waiting.translator.state_dict().items())
+    assert not torch.equal(waiting.discriminator.state_dict()["cnn_f.0.conv.weight"], fresh["cnn_f.0.conv.weight"])
+    moved = trained(3)
+    assert not all(torch.equal(value, before[name]) for name, value in moved.translator.state_dict().items())
+    assert all(torch.equal(value, before[name]) for name, value in start.state_dict().items())
+    rows = [json.loads(line) for line in (tmp_path / "run" / LOSSES).read_text().splitlines()]
+    assert ["gen" in row for row in rows] == [False, False, True]
+    with torch.no_grad():
+        next(start.parameters()).add_(1)
+    with pytest.raises(TrainingStateError, match="start"):
+        trained(4)
+
+
+def test_trainings_of_before_go_on() -> None:
+    """What they had no word for is not asked of their checkpoints."""
+    values = small_funit().identity()
+    assert "shots" not in values
+    assert "discriminator_first" not in values["settings"]
+    assert small_funit(shots=2).identity()["shots"] == 2
 
 
 @pytest.mark.usefixtures("one_thread")
