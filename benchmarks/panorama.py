@@ -177,8 +177,10 @@ def main() -> None:
             Preset(PriorSettings(sweeps=48, sigma_max=1.0, tau=0.5, inversion=Inversion("naive")), start=48),
         "tiles 32, then naive, 56 sweeps, tau 1": Preset(replace(NAIVE, sweeps=56, sigma_max=1.0, sigma_min=0.05), start=32),
         "naive, 80 sweeps, tau 1, margin 1/16": Preset(replace(NAIVE, sweeps=80), margin=0.0625),
-        "tiles 16, then naive, 72 from 2, margin 1/16":
-            Preset(replace(NAIVE, sweeps=72, sigma_max=2.0, sigma_min=0.05), start=16, margin=0.0625),
+        **{f"tiles {start}, then naive, {sweeps} from {level:g}, margin 1/16":
+           Preset(replace(NAIVE, sweeps=sweeps, sigma_max=level, sigma_min=0.05), start=start, margin=0.0625)
+           for start, sweeps, level in ((16, 72, 1.0), (16, 72, 2.0), (24, 68, 1.5), (32, 64, 1.0), (32, 64, 1.4),
+                                        (32, 64, 2.0))},
         "tiles 48, then Picard 2, 48 sweeps, tau 0.5":
             Preset(PriorSettings(sweeps=48, sigma_max=1.0, tau=0.5, inversion=Inversion("picard", 2)), start=48),
         **{f"preset '{name}'": preset for name, preset in PRESETS.items()},

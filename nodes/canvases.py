@@ -27,13 +27,14 @@ def drawn(model: PriorModel, preset: Preset, values: Tensor, *, wrap: Sequence[b
     """Canvases [B,C,*size] filled, or refined, by the prior; canvas i is drawn from seed + i."""
     size = tuple(values.shape[2:])
     frame = framed(size, model.crop_on(size), preset.margin, wrap)
-    progress = host.Progress(preset.steps)
-
-    def on_step(info: StepInfo) -> None:
-        canvas = info.preview
-        progress.step_to(info.step, None if canvas is None else lambda: shown(model, canvas()))
 
     def body(denoiser: Denoiser) -> tuple[Tensor, Drawn]:
+        progress = host.Progress(preset.on(denoiser).steps)
+
+        def on_step(info: StepInfo) -> None:
+            picture = info.preview
+            progress.step_to(info.step, None if picture is None else lambda: shown(model, picture()))
+
         canvas = Canvas(values, frame, batch=CROPS, seed=seed, device=model.device, constraints=constraints)
         done = draw_canvas(canvas, denoiser, preset, CanvasNoise([seed + i for i in range(len(values))]), on_step=on_step)
         return canvas.values, done

@@ -174,3 +174,18 @@ def levels_known(denoiser: Denoiser) -> tuple[float, float]:
     if isinstance(denoiser, Bounded):
         return denoiser.sigma_min, denoiser.sigma_max
     return 0.0, math.inf
+
+
+@runtime_checkable
+class Exact(Protocol):
+    """A denoiser that may be the exact one of a prior. Its crops then agree at every level of noise, where those of a network
+    drift apart at high levels."""
+
+    exact: bool
+
+
+def is_exact(denoiser: Denoiser) -> bool:
+    """Whether it is; of regions, whether all of them are."""
+    if isinstance(denoiser, Regions):
+        return all(is_exact(part) for part in (denoiser.background, *(region.denoiser for region in denoiser.regions)))
+    return isinstance(denoiser, Exact) and denoiser.exact

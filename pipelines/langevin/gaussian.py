@@ -23,6 +23,8 @@ class GaussianDenoiser:
     channel [C], 0 by default. basis: orthonormal [C,C] whose rows are the independent channels; the channels by default.
     """
 
+    exact = True
+
     def __init__(self, covariance: Tensor, shape: Sequence[int], *, mean: Tensor | None = None,
                  basis: Tensor | None = None) -> None:
         if covariance.shape[-1] != math.prod(shape):

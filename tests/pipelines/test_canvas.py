@@ -17,7 +17,7 @@ from latent_atelier.pipelines.langevin.denoiser import Guided, NetworkDenoiser, 
 from latent_atelier.pipelines.langevin.gaussian import GaussianDenoiser, stationary_covariance, texture_denoiser
 from latent_atelier.pipelines.langevin.inversion import Inversion
 from latent_atelier.pipelines.langevin.noise import CanvasNoise
-from latent_atelier.pipelines.langevin.presets import Preset, draw_canvas
+from latent_atelier.pipelines.langevin.presets import PRESETS, Preset, draw_canvas
 from latent_atelier.pipelines.langevin.prior import PriorSettings, both, run_prior
 from latent_atelier.pipelines.steps import StepInfo
 from torch import Tensor, nn
@@ -234,6 +234,26 @@ def test_rounds_make_the_rest_meet_what_is_known() -> None:
         found.append(step(canvas.values) / step(truth))
     assert found[0] > 1.8
     assert found[1] < 1.3
+
+
+def test_exact_denoisers_are_swept_from_higher_levels() -> None:
+    """One network among the regions, whose crops drift apart there, and it is as with networks. Refining begins where asked."""
+    def network(x: Tensor, sigma: float, view: object = None) -> Tensor:
+        return x / (1 + sigma**2)
+
+    exact, half, preset = denoiser_2d(), torch.full((1, 24, 36), 0.5), PRESETS["balanced"]
+    chosen = preset.on(exact)
+    assert chosen.on(exact) is chosen
+    assert chosen.prior.sigma_max > preset.prior.sigma_max
+    assert chosen.start + 2 * chosen.prior.sweeps == preset.start + 2 * preset.prior.sweeps, "a naive sweep calls twice"
+    assert preset.on(Regions(exact, [Region(exact, half)])) == chosen
+    for prior in (network, Regions(exact, [Region(network, half)]), Regions(network, [Region(exact, half)])):
+        assert preset.on(prior) is preset
+    assert preset.refining(0.5).on(exact).prior.sigma_max == 0.5
+    canvas, told = Canvas(torch.zeros(1, 1, 24, 36), framed((24, 36), (12, 12), preset.margin, (False, True))), []
+    draw_canvas(canvas, exact, preset, CanvasNoise([0]), on_step=told.append)
+    assert [info.step for info in told] == list(range(1, chosen.steps + 1))
+    assert {info.total for info in told} == {chosen.steps}
 
 
 class White:
