@@ -153,6 +153,7 @@ def main() -> None:
         add(f"shifted tiles, {steps} steps, margin {margin:g}", tiles)
 
     def ours(preset: Preset, group: range) -> Drawn:
+        preset = preset.on(denoiser)
         canvas, noise = blank(preset.margin, group)
         calls = draw_canvas(canvas, denoiser, preset, noise).calls // len(group)
         return canvas.values, calls, *last_border(canvas, preset.prior.sweeps - 1)
