@@ -82,12 +82,11 @@ class Pose:
                          self.stride, (self.head - 0.1) / 0.6], np.float32)
 
 
-def species(seed: int = CLASS_SEED, *, further: int = 0) -> tuple[list[Species], list[Species]]:
-    """The training classes, with so many further ones behind them, and the held-out ones, which do not depend on that."""
+def species(seed: int = CLASS_SEED) -> tuple[list[Species], list[Species]]:
+    """The training classes and the held-out ones."""
     rng = np.random.default_rng(seed)
-    every = [Species.sample(rng) for _ in range(TRAINING_CLASSES + HELD_OUT_CLASSES + further)]
-    first, last = TRAINING_CLASSES, TRAINING_CLASSES + HELD_OUT_CLASSES
-    return every[:first] + every[last:], every[first:last]
+    every = [Species.sample(rng) for _ in range(TRAINING_CLASSES + HELD_OUT_CLASSES)]
+    return every[:TRAINING_CLASSES], every[TRAINING_CLASSES:]
 
 
 def _turned(x: Array, y: Array, center: Point, angle: float) -> tuple[Array, Array]:

@@ -47,17 +47,21 @@ def shifted_tiles(canvas: Canvas, denoiser: Denoiser, sigmas: Sequence[float], n
     """
     calls, done, total = 0, 0, tile_passes(len(sigmas) - 1, rounds)
     with torch.no_grad():
-        if noisy is None:
-            noisy = sigmas[0] * _field(canvas, noise, FIRST_DRAW) + (canvas.values if over else 0)
+        if noisy is not None:
+            noisy = noisy.clone()
+        else:
+            noisy = _field(canvas, noise, FIRST_DRAW).mul_(sigmas[0])
+            if over:
+                noisy += canvas.values
         for high, low in pairwise(sigmas):
             for turn in range(rounds if low else 1):
                 if turn:
-                    noisy = noisy + math.sqrt(high**2 - low**2) * _field(canvas, noise, FIRST_DRAW + done)
+                    noisy += _field(canvas, noise, FIRST_DRAW + done).mul_(math.sqrt(high**2 - low**2))
                 for view in canvas.views(FIRST_DRAW + 1 + done):
                     canvas.update(view, denoiser(view.gather(noisy).to(canvas.device), high, view))
                     calls += len(view)
                 canvas.finish()
-                noisy = torch.lerp(noisy, canvas.values, 1 - low / high)
+                noisy.lerp_(canvas.values, 1 - low / high)
                 done += 1
                 on_step(StepInfo(done, total, {"sigma": high}, canvas.preview))
     return calls
