@@ -55,8 +55,8 @@ class TrainFUNIT(io.ComfyNode):
                     host.node_input(io.Combo, "penalty", options=["published", "r1"], default="published", advanced=True,
                                     tooltip="Gradient penalty: of the mean over the batch, as published, or of each picture."),
                     host.node_input(io.Int, "shots", default=1, min=1, max=32, advanced=True,
-                                    tooltip="Pictures that show a class in a step: 1 as published; with 5, one to five, and "
-                                            "then more class pictures help more."),
+                                    tooltip="Pictures that show a class in a step: 1 as published; with 5, one to five, whose "
+                                            "mean then learns as well."),
                     host.node_input(io.Int, "discriminator_first", default=0, min=0, max=100_000, advanced=True,
                                     tooltip="Steps at the beginning that train the discriminator alone: a few hundred where a "
                                             "translator is trained further, as the discriminator is new."),
