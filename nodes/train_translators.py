@@ -54,10 +54,10 @@ class TrainFUNIT(io.ComfyNode):
                                     tooltip="Weight of drawing a picture again from its own content and class."),
                     host.node_input(io.Combo, "penalty", options=["published", "r1"], default="published", advanced=True,
                                     tooltip="Gradient penalty: of the mean over the batch, as published, or of each picture."),
-                    host.node_input(io.Int, "shots", default=1, min=1, max=32, advanced=True,
+                    host.node_input(io.Int, "shots", default=1, min=1, max=32, optional=True, advanced=True,
                                     tooltip="Pictures that show a class in a step: 1 as published; with 5, one to five, whose "
                                             "mean then learns as well."),
-                    host.node_input(io.Int, "discriminator_first", default=0, min=0, max=100_000, advanced=True,
+                    host.node_input(io.Int, "discriminator_first", default=0, min=0, max=100_000, optional=True, advanced=True,
                                     tooltip="Steps at the beginning that train the discriminator alone: a few hundred where a "
                                             "translator is trained further, as the discriminator is new."),
                     FewShotTranslatorSocket.Input("start", optional=True, tooltip="A translator to train further, an official "
