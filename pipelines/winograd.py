@@ -13,6 +13,8 @@ from torch.nn import functional as F
 FEWEST_CHANNELS = 128
 LARGE_MAP = 16
 """From this side on, tiles of 4x4 are faster than tiles of 2x2."""
+FEW_TILES = 64
+"""Below this number the kernels are the left factor: their rows are more than the tiles."""
 
 _INPUT = {2: [[1, 0, -1, 0], [0, 1, 1, 0], [0, -1, 1, 0], [0, 1, 0, -1]],
           4: [[4, 0, -5, 0, 1, 0], [0, -4, -4, 1, 1, 0], [0, 4, -4, -1, 1, 0], [0, -2, -1, 2, 1, 0], [0, 2, -1, -2, 1, 0],
@@ -37,11 +39,16 @@ def tile_for(padded: Tensor) -> int:
     return 4 if min(padded.shape[2:]) - 2 >= LARGE_MAP else 2
 
 
+def frozen(x: Tensor, weight: Tensor) -> bool:
+    """Whether a layer computes in float32 on the CPU and nothing is differentiated."""
+    return (not weight.requires_grad and not x.requires_grad and x.device.type == "cpu" and x.dtype == torch.float32
+            and not torch.is_autocast_enabled("cpu"))
+
+
 def serves(padded: Tensor, weight: Tensor) -> bool:
-    """Whether a convolution is of the kind that gains: 3x3, wide, frozen, float32, on the CPU."""
+    """Whether a convolution is of the kind that gains: 3x3, wide, frozen."""
     return (tuple(weight.shape[2:]) == (3, 3) and weight.shape[1] >= FEWEST_CHANNELS and weight.shape[0] >= FEWEST_CHANNELS
-            and not weight.requires_grad and not padded.requires_grad and padded.device.type == "cpu"
-            and padded.dtype == torch.float32 and not torch.is_autocast_enabled("cpu"))
+            and frozen(padded, weight))
 
 
 def transformed(weight: Tensor, tile: int) -> Tensor:
@@ -51,16 +58,21 @@ def transformed(weight: Tensor, tile: int) -> Tensor:
 
 
 def convolve(padded: Tensor, kernels: Tensor, tile: int) -> Tensor:
-    """conv2d(padded [B,C,H+2,W+2], weight) -> [B,O,H,W], without bias."""
+    """conv2d(padded [B,C,H+2,W+2], weight) -> [B,O,H,W], without bias. Fast with channels last in memory, and so is the
+    result: then tiles are taken and put in runs of all channels."""
     height, width = (int(side) - 2 for side in padded.shape[2:])
     rows, columns, n = -(-height // tile), -(-width // tile), tile + 2
     if (rows * tile, columns * tile) != (height, width):
         padded = F.pad(padded, (0, columns * tile - width, 0, rows * tile - height))
     batch, channels = padded.shape[:2]
     into, out = _transforms(tile)
-    tiles = padded.unfold(2, n, tile).unfold(3, n, tile)  # [B,C,rows,columns,n,n]
-    x = into @ tiles.permute(4, 5, 1, 0, 2, 3).reshape(n * n, -1)
-    products = torch.bmm(kernels, x.view(n * n, channels, -1))
-    y = (out @ products.view(n * n, -1)).view(tile, tile, -1, batch, rows, columns)
-    y = y.permute(3, 2, 4, 0, 5, 1).reshape(batch, -1, rows * tile, columns * tile)
-    return y[:, :, :height, :width]
+    tiles = padded.permute(0, 2, 3, 1).unfold(1, n, tile).unfold(2, n, tile)  # [B,rows,columns,C,n,n]
+    x = (into @ tiles.permute(4, 5, 0, 1, 2, 3).reshape(n * n, -1)).view(n * n, -1, channels)
+    if x.shape[1] < FEW_TILES:
+        products = torch.bmm(kernels, x.transpose(1, 2))
+        y = (out @ products.flatten(1)).view(tile, tile, -1, batch, rows, columns).permute(3, 4, 0, 5, 1, 2)
+    else:
+        products = torch.bmm(x, kernels.transpose(1, 2))
+        y = (out @ products.flatten(1)).view(tile, tile, batch, rows, columns, -1).permute(2, 3, 0, 4, 1, 5)
+    y = y.reshape(batch, rows * tile, columns * tile, -1)
+    return y[:, :height, :width].permute(0, 3, 1, 2)

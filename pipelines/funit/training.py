@@ -110,13 +110,13 @@ class FunitTrainer:
         """Translations that pass for their class, reconstructions that are the picture, features that match."""
         s, t, d = self.settings, self.translator, self.discriminator
         images, (own, labels) = first(content[0]), (content[1], classes[1])
+        with torch.no_grad():  # before `frozen`, which would prepare the weights for many pictures
+            wanted_r, wanted_t = (d(first(x), y)[1].mean(dim=(2, 3)) for x, y in (content, classes))
         with frozen(d):
             code = t.content(images)
             translated, rebuilt = t.decode(code, self.codes(classes[0])), t.decode(code, self.codes(content[0]))
             judged_t, features_t = d(translated, labels)
             judged_r, features_r = d(rebuilt, own)
-            with torch.no_grad():
-                wanted_r, wanted_t = (d(first(x), y)[1].mean(dim=(2, 3)) for x, y in (content, classes))
             adversarial = -0.5 * (judged_t.mean() + judged_r.mean())
             reconstruction = (rebuilt - images).abs().mean()
             matching = [(found.mean(dim=(2, 3)) - wanted).abs().mean()
