@@ -1,11 +1,12 @@
 """3x3 convolutions on a CPU by Winograd's minimal filtering (Lavin and Gray 2016): tiles of the picture and the kernel are
 transformed, multiplied, transformed back. F(2x2,3x3) takes 2.25 times fewer products than the direct form, F(4x4,3x3) four
-times, for a rounding error of about 3e-6 and 6e-5 of the output's deviation."""
+times. Of 512 channels the largest rounding error is about 3e-6 and 1e-5 of the output's deviation, the direct form's 1e-6."""
 
 from __future__ import annotations
 
 import functools
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -15,23 +16,33 @@ LARGE_MAP = 16
 """From this side on, tiles of 4x4 are faster than tiles of 2x2."""
 FEW_TILES = 64
 """Below this number the kernels are the left factor: their rows are more than the tiles."""
+POINTS = {2: (0.0, 1.0, -1.0), 4: (0.0, 0.75, -0.75, 1.5, -1.5)}
+"""By side of the tile: where polynomials are evaluated, infinity besides. 0, 1, -1, 2, -2, which most use for 4, have three to
+four times the largest error."""
+TAPS = 3
 
-_INPUT = {2: [[1, 0, -1, 0], [0, 1, 1, 0], [0, -1, 1, 0], [0, 1, 0, -1]],
-          4: [[4, 0, -5, 0, 1, 0], [0, -4, -4, 1, 1, 0], [0, 4, -4, -1, 1, 0], [0, -2, -1, 2, 1, 0], [0, 2, -1, -2, 1, 0],
-              [0, 4, 0, -5, 0, 1]]}
-_KERNEL = {2: [[1, 0, 0], [1 / 2, 1 / 2, 1 / 2], [1 / 2, -1 / 2, 1 / 2], [0, 0, 1]],
-           4: [[1 / 4, 0, 0], [-1 / 6, -1 / 6, -1 / 6], [-1 / 6, 1 / 6, -1 / 6], [1 / 24, 1 / 12, 1 / 6],
-               [1 / 24, -1 / 12, 1 / 6], [0, 0, 1]]}
-_OUTPUT = {2: [[1, 1, 1, 0], [0, 1, -1, -1]],
-           4: [[1, 1, 1, 1, 1, 0], [0, 1, -1, 2, -2, 0], [0, 1, 1, 4, 4, 0], [0, 1, -1, 8, -8, 1]]}
+
+def toom_cook(tile: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The matrices of F(tile, 3) in one dimension, n = tile + 2: of the pixels [n,n], of the kernel [n,3] and of the products
+    [tile,n]; tile outputs are products @ ((pixels @ x) * (kernel @ weights))."""
+    points = POINTS[tile]
+    n = tile + TAPS - 1
+    into, kernel, out = np.zeros((n, n)), np.zeros((n, TAPS)), np.zeros((tile, n))
+    for row, point in enumerate(points):
+        others = [other for other in points if other != point]
+        into[row, :-1] = np.poly(others)[::-1]
+        kernel[row] = point ** np.arange(TAPS) / np.prod([point - other for other in others])
+        out[:, row] = point ** np.arange(tile)
+    into[-1], kernel[-1, -1], out[-1, -1] = np.poly(points)[::-1], 1, 1
+    return into, kernel, out
 
 
 @functools.cache
 def _transforms(tile: int) -> tuple[Tensor, Tensor]:
     """Of a tile of pixels and of its products, flattened: [n^2,n^2] and [tile^2,n^2]."""
+    into, _, out = toom_cook(tile)
     with torch.inference_mode(False):
-        return tuple(torch.kron(m, m) for m in (torch.tensor(_INPUT[tile], dtype=torch.float32),
-                                                torch.tensor(_OUTPUT[tile], dtype=torch.float32)))  # type: ignore[return-value]
+        return torch.from_numpy(np.kron(into, into)).float(), torch.from_numpy(np.kron(out, out)).float()
 
 
 def tile_for(padded: Tensor) -> int:
@@ -53,13 +64,13 @@ def serves(padded: Tensor, weight: Tensor) -> bool:
 
 def transformed(weight: Tensor, tile: int) -> Tensor:
     """Kernels [O,I,3,3] in the form that `convolve` takes, [n^2,O,I]."""
-    g = torch.tensor(_KERNEL[tile], dtype=torch.float64)
+    g = torch.from_numpy(toom_cook(tile)[1])
     return torch.einsum("ij,ocjk,lk->iloc", g, weight.double(), g).flatten(0, 1).float().contiguous()
 
 
 def convolve(padded: Tensor, kernels: Tensor, tile: int) -> Tensor:
-    """conv2d(padded [B,C,H+2,W+2], weight) -> [B,O,H,W], without bias. Fast with channels last in memory, and so is the
-    result: then tiles are taken and put in runs of all channels."""
+    """conv2d(padded [B,C,H+2,W+2], weight) -> [B,O,H,W], without bias. Fast with channels last in memory, and so is
+    the result: then tiles are taken and put in runs of all channels."""
     height, width = (int(side) - 2 for side in padded.shape[2:])
     rows, columns, n = -(-height // tile), -(-width // tile), tile + 2
     if (rows * tile, columns * tile) != (height, width):
