@@ -27,6 +27,7 @@ from .edm_layers import (
     attend,
     group_norm,
     lecun_uniform,
+    plus,
     unit_normal,
     xavier_uniform,
 )
@@ -90,10 +91,10 @@ class Block(nn.Module):
             scale, shift = told.chunk(2, dim=1)
             x = torch.addcmul(shift, self.norm1(x), scale + 1)
         else:
-            x = self.norm1(x + told)
-        x = (self.conv1(F.silu(x, inplace=True)) + shortcut).mul_(s.scale)
+            x = self.norm1(plus(x, told))
+        x = plus(self.conv1(F.silu(x, inplace=True)), shortcut).mul_(s.scale)
         if self.heads:
-            x = (self.proj(attend(self.qkv(self.norm2(x)), self.heads)) + x).mul_(s.scale)
+            x = plus(self.proj(attend(self.qkv(self.norm2(x)), self.heads)), x).mul_(s.scale)
         return x
 
 
