@@ -36,7 +36,7 @@ from latent_atelier.pipelines.langevin.fields.meshes import EmptyFieldError, den
 from latent_atelier.pipelines.langevin.fields.occupancy import OccupancyGrid
 from latent_atelier.pipelines.langevin.fields.radiance_field import RadianceField, field_config, new_field
 from latent_atelier.pipelines.langevin.fields.rendering import Sampling, render
-from latent_atelier.pipelines.langevin.noise import seeded_normal
+from latent_atelier.pipelines.langevin.seeds import seeded_normal
 from latent_atelier.pipelines.training.data import seeded
 from PIL import Image
 from torch import Tensor

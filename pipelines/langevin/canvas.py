@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from ..errors import InvalidInputError
-from .noise import mixed
+from .seeds import mixed
 
 PARTS = 16
 """Of a canvas that are compared one after the other, so that their difference takes little memory."""

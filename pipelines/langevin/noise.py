@@ -6,14 +6,14 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Sequence
 from itertools import product
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
-if TYPE_CHECKING:
-    from .canvas import Crops
-    from .denoiser import View
+from .canvas import Crops
+from .denoiser import View
+from .seeds import seeded_normal
 
 BLOCK_NUMBERS = 2**14
 KEPT_BYTES = 2**26
@@ -23,22 +23,6 @@ class NoiseSource(Protocol):
     """Standard normal numbers. draw: which of the draws of the whole run this is."""
 
     def __call__(self, draw: int, like: Tensor, view: View) -> Tensor: ...
-
-
-def mixed(*numbers: int) -> int:
-    """One seed of several whole numbers (the finaliser of SplitMix64, chained)."""
-    state = 0
-    for number in numbers:
-        state = (state + number + 0x9E3779B97F4A7C15) % 2**64
-        state = (state ^ state >> 30) * 0xBF58476D1CE4E5B9 % 2**64
-        state = (state ^ state >> 27) * 0x94D049BB133111EB % 2**64
-        state ^= state >> 31
-    return state
-
-
-def seeded_normal(shape: Sequence[int], *numbers: int, dtype: torch.dtype = torch.float32) -> Tensor:
-    """Standard normal numbers that follow from whole numbers alone, on the CPU."""
-    return torch.randn(list(shape), generator=torch.Generator().manual_seed(mixed(*numbers) % 2**63), dtype=dtype)
 
 
 class IndependentNoise:

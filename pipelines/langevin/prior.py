@@ -22,7 +22,8 @@ from ..errors import InvalidInputError
 from ..steps import OnStep, StepInfo, ignore
 from .denoiser import Denoiser, Guided, View, levels_known
 from .inversion import Inversion, invert, levels
-from .noise import NoiseSource, mixed
+from .noise import NoiseSource
+from .seeds import mixed
 
 Schedule = Literal["geometric", "edm", "random", "constant"]
 Churn = Literal["euler", "exact"]

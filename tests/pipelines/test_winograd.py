@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from latent_atelier.pipelines import winograd
-from latent_atelier.pipelines.image_blocks import ConvBlock
+from latent_atelier.pipelines.image_blocks import ConvBlock, LayerNorm
 from torch.nn import functional as F
 
 
@@ -44,6 +45,29 @@ def test_trained_weights_and_pictures_with_gradients_take_the_direct_form() -> N
         block.conv.weight.mul_(2)
         assert torch.allclose(block(x.detach()), F.relu(F.conv2d(F.pad(x, (1, 1, 1, 1), mode="reflect"), block.conv.weight,
                                                                  block.conv.bias)), atol=1e-4)
+
+
+@pytest.mark.parametrize("tile", [2, 4])
+def test_the_matrices_are_exact(tile: int) -> None:
+    into, kernel, out = winograd.toom_cook(tile)
+    rng = np.random.default_rng(0)
+    pixels, weights = rng.normal(size=tile + 2), rng.normal(size=3)
+    direct = [float(pixels[i:i + 3] @ weights) for i in range(tile)]
+    assert out @ ((into @ pixels) * (kernel @ weights)) == pytest.approx(direct, rel=1e-12)
+
+
+def test_norms_of_a_frozen_layer_are_those_of_a_trained_one() -> None:
+    torch.manual_seed(0)
+    x, affine = torch.randn(3, 6, 9, 7) * 3 + 20, (torch.randn(3, 6), torch.rand(3, 6))
+    for block in (ConvBlock(6, 6, 3, 1, 1, norm="in"), ConvBlock(6, 6, 3, 1, 1, norm="adain")):
+        given = affine if block.norm is not None else None
+        trained = block(x, given)
+        assert torch.allclose(block.requires_grad_(False)(x, given), trained, atol=1e-5)
+    layer = LayerNorm(6)
+    trained = layer(x)
+    assert torch.allclose(layer.requires_grad_(False)(x), trained, atol=1e-5)
+    one = torch.stack([layer(sample[None])[0] for sample in x])
+    assert torch.equal(layer(x), one)
 
 
 @pytest.mark.parametrize("outputs", [1, 3])

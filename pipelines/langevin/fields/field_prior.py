@@ -23,8 +23,9 @@ from ...training.loop import Run, run
 from ...training.state import State
 from ..denoiser import Denoiser, levels_known
 from ..inversion import Inversion
-from ..noise import NoiseSource, ViewNoise, mixed
+from ..noise import NoiseSource, ViewNoise
 from ..prior import PriorSettings, Sweep, run_prior
+from ..seeds import mixed
 from .cameras import DISTANCE, FOV, Cameras, joined, random_orbits
 from .field_learner import FieldLearner, Learning
 from .fitting import PREVIEW, PosedImages, around
