@@ -15,6 +15,7 @@ import torch
 from aiohttp import WSMsgType, web
 from latent_atelier.headless.executor import Executor, NodeFailedError
 from latent_atelier.headless.node_types import all_classes, object_info
+from latent_atelier.headless.problems import InvalidWorkflowError
 from latent_atelier.headless.validation import validate
 from latent_atelier.headless.workflow import workflow_from_json
 from latent_atelier.runtime.context import ExecutionContext, Folders
@@ -121,13 +122,14 @@ class PageServer:
         await self.tell("execution_start", {"prompt_id": identity, "timestamp": 0})
         try:
             shown = await asyncio.to_thread(self.run, prompt)
-        except NodeFailedError as error:
+        except (NodeFailedError, InvalidWorkflowError) as error:
             self.error = str(error)
             shown = {}
+        finally:
+            self.running -= 1
         for node, output in shown.items():
             await self.tell("executed", {"node": node, "display_node": node, "output": dict(output), "prompt_id": identity})
         await self.tell("execution_success", {"prompt_id": identity, "timestamp": 0})
-        self.running -= 1
         await self.tell("status", {"status": {"exec_info": {"queue_remaining": 0}}})
 
     def run(self, prompt: dict[str, Any]) -> dict[str, Any]:
