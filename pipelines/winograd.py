@@ -15,7 +15,7 @@ FEWEST_CHANNELS = 128
 LARGE_MAP = 16
 """From this side on, tiles of 4x4 are faster than tiles of 2x2."""
 FEW_TILES = 64
-"""Below this number the kernels are the left factor: their rows are more than the tiles."""
+"""A picture of fewer has the kernels as the left factor: their rows are more than the tiles."""
 POINTS = {2: (0.0, 1.0, -1.0), 4: (0.0, 0.75, -0.75, 1.5, -1.5)}
 """By side of the tile: where polynomials are evaluated, infinity besides. 0, 1, -1, 2, -2, which most use for 4, have three to
 four times the largest error."""
@@ -23,8 +23,8 @@ TAPS = 3
 
 
 def toom_cook(tile: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The matrices of F(tile, 3) in one dimension, n = tile + 2: of the pixels [n,n], of the kernel [n,3] and of the products
-    [tile,n]; tile outputs are products @ ((pixels @ x) * (kernel @ weights))."""
+    """The matrices of F(tile, 3) in one dimension, n = tile + 2: into [n,n], kernel [n,3] and out [tile,n], with which n pixels and
+    3 weights give tile outputs, out @ ((into @ pixels) * (kernel @ weights))."""
     points = POINTS[tile]
     n = tile + TAPS - 1
     into, kernel, out = np.zeros((n, n)), np.zeros((n, TAPS)), np.zeros((tile, n))
@@ -79,7 +79,7 @@ def convolve(padded: Tensor, kernels: Tensor, tile: int) -> Tensor:
     into, out = _transforms(tile)
     tiles = padded.permute(0, 2, 3, 1).unfold(1, n, tile).unfold(2, n, tile)  # [B,rows,columns,C,n,n]
     x = (into @ tiles.permute(4, 5, 0, 1, 2, 3).reshape(n * n, -1)).view(n * n, -1, channels)
-    if x.shape[1] < FEW_TILES:
+    if rows * columns < FEW_TILES:
         products = torch.bmm(kernels, x.transpose(1, 2))
         y = (out @ products.flatten(1)).view(tile, tile, -1, batch, rows, columns).permute(3, 4, 0, 5, 1, 2)
     else:
