@@ -7,8 +7,9 @@ it looks, and what its legs, head and tail do. Pictures follow from (class, pose
 from __future__ import annotations
 
 import colorsys
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -53,6 +54,19 @@ class Species:
                    neck=rng.uniform(0.0, 0.16), ears=str(rng.choice(EARS)), tail=rng.uniform(0.08, 0.3),
                    legs=rng.uniform(0.1, 0.24), pattern=str(rng.choice(PATTERNS)), frequency=rng.uniform(7, 13),
                    coat=coat, marks=marks)
+
+    def individual(self, rng: np.random.Generator, spread: float) -> Species:
+        """One of the class, where they differ: lengths by factors of deviation `spread`, both colours by hue, saturation and
+        brightness."""
+        def recoloured(colour: Colour) -> Colour:
+            hue, saturation, brightness = colorsys.rgb_to_hsv(*colour)
+            hue, saturation, brightness = (value + float(rng.normal()) * share * spread for value, share in
+                                           ((hue, 0.5), (saturation, 1.0), (brightness, 1.0)))
+            return colorsys.hsv_to_rgb(hue % 1, min(max(saturation, 0.0), 1.0), min(max(brightness, 0.0), 1.0))
+
+        lengths = {name: getattr(self, name) * math.exp(float(rng.normal()) * spread)
+                   for name in ("length", "height", "head", "neck", "tail", "legs", "frequency")}
+        return replace(self, **lengths, coat=recoloured(self.coat), marks=recoloured(self.marks))
 
 
 @dataclass(frozen=True)

@@ -23,8 +23,8 @@ TAPS = 3
 
 
 def toom_cook(tile: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The matrices of F(tile, 3) in one dimension, n = tile + 2: into [n,n], kernel [n,3] and out [tile,n], with which n pixels and
-    3 weights give tile outputs, out @ ((into @ pixels) * (kernel @ weights))."""
+    """The matrices of F(tile, 3) in one dimension, n = tile + 2: into [n,n], kernel [n,3] and out [tile,n], with which n pixels
+    and 3 weights give tile outputs, out @ ((into @ pixels) * (kernel @ weights))."""
     points = POINTS[tile]
     n = tile + TAPS - 1
     into, kernel, out = np.zeros((n, n)), np.zeros((n, TAPS)), np.zeros((tile, n))
