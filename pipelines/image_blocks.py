@@ -42,7 +42,7 @@ class LayerNorm(nn.Module):
         self.beta = nn.Parameter(torch.zeros(channels))
 
     def forward(self, x: Tensor) -> Tensor:
-        if winograd.frozen(x, self.gamma):
+        if winograd.only_inferring(x, self.gamma):
             mean = x.mean((1, 2, 3), keepdim=True)
             deviation = ((x - mean).square().sum((1, 2, 3), keepdim=True) / (x[0].numel() - 1)).sqrt()
         else:
@@ -83,7 +83,7 @@ class ConvBlock(nn.Module):
 
     def finished(self, x: Tensor, affine: tuple[Tensor, Tensor] | None = None) -> Tensor:
         """What follows the convolution."""
-        if isinstance(self.norm, nn.InstanceNorm2d) and winograd.frozen(x, self.conv.weight):
+        if isinstance(self.norm, nn.InstanceNorm2d) and winograd.only_inferring(x, self.conv.weight):
             return ACTIVATIONS[self.activation](instance_norm(x, affine))
         if self.norm is not None:
             x = self.norm(x)
@@ -94,7 +94,7 @@ class ConvBlock(nn.Module):
 
     def forward(self, x: Tensor, affine: tuple[Tensor, Tensor] | None = None) -> Tensor:
         conv = self.conv
-        if winograd.frozen(x, conv.weight):
+        if winograd.only_inferring(x, conv.weight):
             x = x.contiguous(memory_format=torch.channels_last)
         padded = self.padded(x)
         if conv.kernel_size == (3, 3) and conv.stride == (1, 1):

@@ -50,7 +50,7 @@ def tile_for(padded: Tensor) -> int:
     return 4 if min(padded.shape[2:]) - 2 >= LARGE_MAP else 2
 
 
-def frozen(x: Tensor, weight: Tensor) -> bool:
+def only_inferring(x: Tensor, weight: Tensor) -> bool:
     """Whether a layer computes in float32 on the CPU and nothing is differentiated."""
     return (not weight.requires_grad and not x.requires_grad and x.device.type == "cpu" and x.dtype == torch.float32
             and not torch.is_autocast_enabled("cpu"))
@@ -59,7 +59,7 @@ def frozen(x: Tensor, weight: Tensor) -> bool:
 def serves(padded: Tensor, weight: Tensor) -> bool:
     """Whether a convolution is of the kind that gains: 3x3, wide, frozen."""
     return (tuple(weight.shape[2:]) == (3, 3) and weight.shape[1] >= FEWEST_CHANNELS and weight.shape[0] >= FEWEST_CHANNELS
-            and frozen(padded, weight))
+            and only_inferring(padded, weight))
 
 
 def transformed(weight: Tensor, tile: int) -> Tensor:

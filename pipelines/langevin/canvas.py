@@ -197,9 +197,9 @@ class Canvas:
         cells = self.frame.cells(mixed(self.seed, sweep))
         if not everywhere and self._known is not None:
             cells = [cell for cell in cells if not self._settled(self._known, cell)]
-        most = max(1, self.batch // len(self.values))
-        count = -(-len(cells) // max(1, -(-len(cells) // most)))  # views of one size, so that cores share all of them
-        for i in range(0, len(cells), max(1, count)):
+        parts = max(1, -(-len(cells) // max(1, self.batch // len(self.values))))
+        count = max(1, -(-len(cells) // parts))  # views of one size, so that cores share all of them
+        for i in range(0, len(cells), count):
             part = cells[i:i + count]
             yield Crops(self.frame, tuple(tuple(span[0] for span in cell) for cell in part),
                         tuple(tuple(slice(span[1], span[2]) for span in cell) for cell in part), len(self.values))

@@ -59,10 +59,10 @@ def test_the_matrices_are_exact(tile: int) -> None:
 def test_norms_of_a_frozen_layer_are_those_of_a_trained_one() -> None:
     torch.manual_seed(0)
     x, affine = torch.randn(3, 6, 9, 7) * 3 + 20, (torch.randn(3, 6), torch.rand(3, 6))
-    for block in (ConvBlock(6, 6, 3, 1, 1, norm="in"), ConvBlock(6, 6, 3, 1, 1, norm="adain")):
-        given = affine if block.norm is not None else None
-        trained = block(x, given)
-        assert torch.allclose(block.requires_grad_(False)(x, given), trained, atol=1e-5)
+    for norm, style in (("in", None), ("adain", affine)):
+        block = ConvBlock(6, 6, 3, 1, 1, norm=norm)
+        trained = block(x, style)
+        assert torch.allclose(block.requires_grad_(False)(x, style), trained, atol=1e-5)
     layer = LayerNorm(6)
     trained = layer(x)
     assert torch.allclose(layer.requires_grad_(False)(x), trained, atol=1e-5)
