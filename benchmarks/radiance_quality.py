@@ -3,7 +3,8 @@
 fit: held-out objects from 40 pictures of 64x64, scored on hidden views, by silhouette and by the distance of the mesh.
 exact: the prior is "one of 24 cars", known exactly; what it shapes is compared with the cars, next to score distillation with
 the same denoiser, the same number of calls and the same field.
-photo: one photograph and the shipped denoiser of objects, next to the photograph alone and to score distillation.
+photo: one photograph and the shipped denoiser of objects, next to the photograph alone and to score distillation from its own
+start and from ours.
 prior: cars that the shipped denoiser makes up, next to score distillation and to cars of the renderer.
 variance: a Gaussian prior; the variance of renders with and without the correction for the share that a field follows.
 
@@ -34,6 +35,7 @@ from latent_atelier.pipelines.langevin.fields.field_prior import PRIOR, FieldPri
 from latent_atelier.pipelines.langevin.fields.fitting import FitSettings, PosedImages, fit_images
 from latent_atelier.pipelines.langevin.fields.meshes import EmptyFieldError, density_grid, extract_mesh
 from latent_atelier.pipelines.langevin.fields.occupancy import OccupancyGrid
+from latent_atelier.pipelines.langevin.fields.photograph_noise import FLOW
 from latent_atelier.pipelines.langevin.fields.radiance_field import RadianceField, field_config, new_field
 from latent_atelier.pipelines.langevin.fields.rendering import Sampling, render
 from latent_atelier.pipelines.langevin.seeds import seeded_normal
@@ -169,11 +171,12 @@ class OneOf:
 
 
 def distilled(denoiser: Denoiser, settings: FieldPriorSettings, calls: int, *, annealed: bool, pool: Cameras | None = None,
-              anchors: PosedImages | None = None) -> RadianceField:
+              anchors: PosedImages | None = None, of_photographs: bool = False) -> RadianceField:
     """Score distillation (Poole et al. 2022): each step moves views towards D(x + sigma n) at a random level, or at a level
-    that falls. The same field, optimiser, start, cameras, number of denoised views and of updates."""
+    that falls. The same field, optimiser, cameras, number of denoised views and of updates. It starts at D of noise alone, or
+    of_photographs where ours does."""
     job = FieldPrior(CONFIG, denoiser, settings, anchors=anchors, pool=pool)
-    job.expect()
+    job.expect(of_photographs=of_photographs)
     count = calls // settings.views
     updates = max(1, round(settings.inner * settings.prior.sweeps / count))
     for step in range(count):
@@ -249,8 +252,10 @@ def photo(numbers: range, folder: Path | None) -> None:
         given = PosedImages(pictures(body, camera)[0], camera)
         job = FieldPrior(CONFIG, denoiser, settings, anchors=given)
         fields = {"ours": shape_field(job)}
-        calls = sum(sweep.calls for sweep in job.sweeps)
+        calls = FLOW.calls + sum(sweep.calls for sweep in job.sweeps)
         fields["score distillation"] = distilled(denoiser, settings, calls, annealed=False, anchors=given)
+        fields["score distillation, our start"] = distilled(denoiser, settings, calls, annealed=False, anchors=given,
+                                                            of_photographs=True)
         fields["the photograph alone"] = fit_images(given, CONFIG, FitSettings(600, seed=number))
         truth, cover = pictures(body, hidden)
         shown: list[Tensor] = []
@@ -264,10 +269,9 @@ def photo(numbers: range, folder: Path | None) -> None:
         say(f"  {kind} {number}: " + "; ".join(f"{name} {' '.join(f'{value:.4f}' for value in rows[-1])}"
                                                for name, rows in table.items()))
     for name, rows in table.items():
-        say(f"  {name:24} {scores(rows)}")
-    if len(numbers) > 1:
-        say(f"  ours less score distillation, mean over the objects (its standard error): "
-            f"{against(table['ours'], table['score distillation'])}")
+        say(f"  {name:29} {scores(rows)}")
+    for other in ("score distillation", "score distillation, our start") if len(numbers) > 1 else ():
+        say(f"  ours less {other}, mean over the objects (its standard error): {against(table['ours'], table[other])}")
 
 
 def prior(seeds: int, folder: Path | None) -> None:

@@ -29,6 +29,7 @@ from ..seeds import mixed
 from .cameras import DISTANCE, FOV, Cameras, joined, random_orbits
 from .field_learner import FieldLearner, Learning
 from .fitting import PREVIEW, PosedImages, around
+from .photograph_noise import nearest, noisy_photographs
 from .radiance_field import FieldConfig, RadianceField, as_dict, new_field
 from .rendering import Sampling, render
 
@@ -123,7 +124,7 @@ class FieldViews:
         field, (height, width) = self.learner.field, self.settings.size
         seen = render(field, view, -(-height // self.scale), -(-width // self.scale), field.shown_background().detach(),
                       self.sampling, occupancy=self.learner.occupancy)
-        pictures = self._to_data(seen.colour.permute(0, 3, 1, 2))
+        pictures = self.to_data(seen.colour.permute(0, 3, 1, 2))
         if self.scale > 1:
             pictures = F.interpolate(pictures, (height, width), mode="bilinear", align_corners=False, antialias=True)
         self._rendered = pictures
@@ -145,7 +146,7 @@ class FieldViews:
     def learn(self, steps: int) -> None:
         """Steps towards the targets kept, and towards the anchors."""
         s = self.settings
-        pictures = PosedImages(self._to_colour(torch.cat([target for _, target in self._targets])),
+        pictures = PosedImages(self.to_colour(torch.cat([target for _, target in self._targets])),
                                joined([view for view, _ in self._targets]))
         pinned = round(s.rays * s.anchored) if self.anchors is not None else 0
         for _ in range(steps):
@@ -174,10 +175,12 @@ class FieldViews:
         """From the front, [1,3,H,W] -1..1."""
         return around(self.learner.field, 1, first=30.0, occupancy=self.learner.occupancy)
 
-    def _to_data(self, colour: Tensor) -> Tensor:
+    def to_data(self, colour: Tensor) -> Tensor:
+        """Colours of the field in the denoiser's units."""
         return colour * 2 - 1 if self.learner.field.config.colour == "sigmoid" else colour
 
-    def _to_colour(self, data: Tensor) -> Tensor:
+    def to_colour(self, data: Tensor) -> Tensor:
+        """The inverse."""
         return (data + 1) / 2 if self.learner.field.config.colour == "sigmoid" else data
 
     def state_dict(self) -> State:
@@ -235,14 +238,20 @@ class FieldPrior:
         self.done += 1
         return {"sigma": sweep.sigma, "change": sweep.change, "share": self.views.measured}
 
-    def expect(self) -> None:
-        """Let the field learn what the denoiser expects from each side before anything is decided: D of noise alone."""
+    def expect(self, *, of_photographs: bool = True) -> None:
+        """Let the field learn what the denoiser expects from each side before anything is decided: D of noise alone, or of the
+        noise to which the nearest of the pictures given is carried. of_photographs: False for noise alone in any case."""
         s = self.settings
         views = self.views.cameras(3 * s.views, len(self.schedule))
-        level = self.schedule[0]
+        level, given = self.schedule[0], self.views.anchors if of_photographs else None
         with torch.no_grad():
-            like = torch.zeros(len(views), self.field.config.channels, *s.size, device=self.field.device)
-            self.views.aim(views, self.main(level * self.noise(2 * len(self.schedule), like, views), level, views))
+            if given is None:
+                like = torch.zeros(len(views), self.field.config.channels, *s.size, device=self.field.device)
+                noisy = level * self.noise(2 * len(self.schedule), like, views)
+            else:
+                noisy = noisy_photographs(self.views.to_data(given.pictures), given.cameras, level, self.main, size=s.size,
+                                          seed=s.seed, check=self.check)[nearest(views, given.cameras)]
+            self.views.aim(views, self.main(noisy, level, views))
         for _ in range(s.start):
             self.views.learn(1)
             if self.check is not None:

@@ -1,0 +1,47 @@
+"""What a photographed object might look like from elsewhere, before anything is decided.
+
+The probability flow carries a photograph up to a noise level. The noise that it arrives at holds what the object is, its
+colours and proportions, rather than its outlines; a denoiser that is told another camera makes of it the object as it might
+look from there. It is a start and no more: no view's own noise is that of another.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from ..denoiser import Denoiser
+from ..inversion import Inversion, invert
+from ..seeds import seeded_normal
+from .cameras import Cameras, length
+
+FLOW = Inversion("ode")
+
+
+def noisy_photographs(pictures: Tensor, cameras: Cameras, level: float, denoiser: Denoiser, *, size: tuple[int, int],
+                      seed: int = 0, check: Callable[[], None] | None = None) -> Tensor:
+    """Photographs float [P,C,H,W] in the denoiser's units, taken by P cameras, at a noise level, [P,C,*size]. seed: of the
+    little noise that the flow starts from. check: called after each photograph; what it raises goes on."""
+    found: list[Tensor] = []
+    small = pictures if tuple(pictures.shape[2:]) == size else F.interpolate(
+        pictures, size, mode="bilinear", align_corners=False, antialias=True)
+    for i in range(len(small)):
+        noise = seeded_normal(small.shape[1:], seed, i, dtype=small.dtype)[None].to(small.device)
+        camera = cameras[i]
+
+        def denoise(x: Tensor, sigma: float, camera: Cameras = camera) -> Tensor:
+            return denoiser(x, sigma, camera)
+
+        found.append(invert(FLOW, small[i:i + 1], level, noise, denoise, sigma_data=denoiser.sigma_data))
+        if check is not None:
+            check()
+    return torch.cat(found)
+
+
+def nearest(views: Cameras, cameras: Cameras) -> Tensor:
+    """For each view the camera that sees the object most nearly from the same direction, int64 [B]."""
+    one, two = (c.positions / length(c.positions) for c in (views, cameras))
+    return (one @ two.mT).argmax(dim=1)
