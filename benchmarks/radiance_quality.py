@@ -5,11 +5,11 @@ exact: the prior is "one of 24 cars", known exactly; what it shapes is compared 
 the same denoiser, the same number of calls and the same field.
 photo: one photograph and the shipped denoiser of objects, next to the photograph alone and to score distillation from its own
 start and from ours.
+again: the same photograph with other seeds, ours and score distillation.
 prior: cars that the shipped denoiser makes up, next to score distillation and to cars of the renderer.
 variance: a Gaussian prior; the variance of renders with and without the correction for the share that a field follows.
 
-Perceptual distances are squared differences of the normalised features of a network that tells procedural creatures apart
-(translation_judges.py). --pictures FOLDER keeps what the fields show.
+The scores are those of field_scores.py. --pictures FOLDER keeps what the fields show.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import cache
 from pathlib import Path
 
 import torch
+from field_scores import SIZE, apart, keep_pictures, mesh_error, overlap, pictures, psnr, saturation, seems, views
 from latent_atelier.checkpoints.registry import load_checkpoint
 from latent_atelier.demo.models import WEIGHTS
 from latent_atelier.demo.objects import CLASSES, make_object
@@ -33,21 +33,18 @@ from latent_atelier.pipelines.langevin.fields.cameras import Cameras, orbit, ran
 from latent_atelier.pipelines.langevin.fields.field_learner import Learning
 from latent_atelier.pipelines.langevin.fields.field_prior import PRIOR, FieldPrior, FieldPriorSettings, shape_field
 from latent_atelier.pipelines.langevin.fields.fitting import FitSettings, PosedImages, fit_images
-from latent_atelier.pipelines.langevin.fields.meshes import EmptyFieldError, density_grid, extract_mesh
-from latent_atelier.pipelines.langevin.fields.occupancy import OccupancyGrid
 from latent_atelier.pipelines.langevin.fields.photograph_noise import FLOW
 from latent_atelier.pipelines.langevin.fields.radiance_field import RadianceField, field_config, new_field
-from latent_atelier.pipelines.langevin.fields.rendering import Sampling, render
+from latent_atelier.pipelines.langevin.fields.rendering import Sampling
 from latent_atelier.pipelines.langevin.seeds import seeded_normal
 from latent_atelier.pipelines.training.data import seeded
-from PIL import Image
 from torch import Tensor
-from translation_judges import load_judges
 
-SIZE, HELD_OUT = 64, 8500
+HELD_OUT = 8500
 """Objects are drawn from seeds that no network was trained on."""
+HIDDEN = orbit([60.0, 120.0, 180.0, 240.0, 300.0] * 2, [10.0] * 5 + [30.0] * 5)
+"""Where a photographed object is looked at from."""
 CONFIG = field_config("planes", blob=5.0, blob_radius=0.6)
-FINE = Sampling(48, 96)
 COMPLETED = FieldPriorSettings(replace(PRIOR, sweeps=64, sigma_max=12.0, tau=0.0), views=4, inner=3)
 MADE_UP = FieldPriorSettings(replace(PRIOR, sweeps=32), coarse=0.5)
 """Of the workflows object_from_one_photo and object_from_prior."""
@@ -57,67 +54,6 @@ def say(text: str) -> None:
     """To the terminal, at once."""
     sys.stdout.write(text + "\n")
     sys.stdout.flush()
-
-
-def pictures(body: Body, cameras: Cameras, size: int = SIZE) -> tuple[Tensor, Tensor]:
-    """float [N,3,size,size] 0..1 and what the object covers, [N,size,size]."""
-    seen = [body.picture(cameras[i], size) for i in range(len(cameras))]
-    return (torch.stack([torch.from_numpy(s.colour) for s in seen]).permute(0, 3, 1, 2).float(),
-            torch.stack([torch.from_numpy(s.coverage) for s in seen]).float())
-
-
-def views(field: RadianceField, cameras: Cameras, size: int = SIZE) -> tuple[Tensor, Tensor]:
-    """The same of a field."""
-    space = OccupancyGrid.of(field.density)
-    found = render(field, cameras, size, size, field.shown_background().detach(), FINE, occupancy=space)
-    return found.colour.permute(0, 3, 1, 2).clamp(0, 1), found.opacity
-
-
-def psnr(found: Tensor, truth: Tensor) -> float:
-    """Mean over pictures, dB."""
-    return float((-10 * (found - truth).square().flatten(1).mean(dim=1).log10()).mean())
-
-
-judges = cache(load_judges)
-
-
-def seems(found: Tensor, truth: Tensor) -> float:
-    """Mean perceptual distance of pictures [N,3,64,64] in 0..1."""
-    return float(judges().distance(found * 2 - 1, truth * 2 - 1).mean())
-
-
-def keep_pictures(folder: Path | None, name: str, rows: Sequence[Tensor]) -> None:
-    """Rows of pictures [N,3,H,W] in 0..1 as one PNG."""
-    if folder is not None:
-        folder.mkdir(parents=True, exist_ok=True)
-        sheet = torch.cat([torch.cat(list(row), dim=2) for row in rows], dim=1).permute(1, 2, 0)
-        Image.fromarray((sheet.clamp(0, 1) * 255).round().byte().numpy()).save(folder / f"{name}.png")
-
-
-def overlap(found: Tensor, truth: Tensor) -> float:
-    """Intersection over union of silhouettes."""
-    one, two = found > 0.5, truth > 0.5
-    return float((one & two).sum() / (one | two).sum().clamp_min(1))
-
-
-def saturation(colour: Tensor, cover: Tensor) -> float:
-    """Mean saturation (largest minus smallest channel) of what is covered."""
-    return float((colour.amax(dim=1) - colour.amin(dim=1))[cover > 0.5].mean()) if bool((cover > 0.5).any()) else 0.0
-
-
-def mesh_error(field: RadianceField, body: Body, cameras: Cameras) -> float:
-    """Mean distance from the object of the vertices that some camera sees, in units of the cube's half side."""
-    try:
-        mesh = extract_mesh(field, density_grid(field.density, 96))
-    except EmptyFieldError:
-        return math.inf
-    seen = torch.zeros(len(mesh.vertices), dtype=torch.bool)
-    depth = render(field, cameras, 96, 96, torch.ones(3), FINE).depth
-    places, _ = cameras.project(mesh.vertices, 96, 96)
-    for i in range(len(cameras)):
-        column, row = places[i].long().clamp(0, 95).unbind(dim=1)
-        seen |= (depth[i, row, column] - (mesh.vertices - cameras.positions[i]).norm(dim=1)).abs() < 0.04
-    return float(torch.from_numpy(body.distance(mesh.vertices[seen].numpy())).abs().mean())
 
 
 def fit(objects: int, steps: int) -> None:
@@ -239,17 +175,20 @@ def exact(seeds: int, known: int) -> None:
         score(f"score distillation, {'falling' if annealed else 'random'} levels", fields, spent)
 
 
+def photographed(number: int) -> tuple[Body, PosedImages]:
+    """A held-out object and one photograph of it."""
+    body, camera = make_object(CLASSES[number % 3], (HELD_OUT + 2, number)), orbit([30.0], 20.0)
+    return body, PosedImages(pictures(body, camera)[0], camera)
+
+
 def photo(numbers: range, folder: Path | None) -> None:
     """One photograph."""
-    hidden = orbit([60.0, 120.0, 180.0, 240.0, 300.0] * 2, [10.0] * 5 + [30.0] * 5)
     say(f"One photograph of {len(numbers)} held-out objects; hidden views")
     table: dict[str, list[list[float]]] = {}
     for number in numbers:
         kind = CLASSES[number % 3]
-        body = make_object(kind, (HELD_OUT + 2, number))
+        body, given = photographed(number)
         denoiser, settings = objects_denoiser(kind), replace(COMPLETED, seed=number)
-        camera = orbit([30.0], 20.0)
-        given = PosedImages(pictures(body, camera)[0], camera)
         job = FieldPrior(CONFIG, denoiser, settings, anchors=given)
         fields = {"ours": shape_field(job)}
         calls = FLOW.calls + sum(sweep.calls for sweep in job.sweeps)
@@ -257,12 +196,12 @@ def photo(numbers: range, folder: Path | None) -> None:
         fields["score distillation, our start"] = distilled(denoiser, settings, calls, annealed=False, anchors=given,
                                                             of_photographs=True)
         fields["the photograph alone"] = fit_images(given, CONFIG, FitSettings(600, seed=number))
-        truth, cover = pictures(body, hidden)
+        truth, cover = pictures(body, HIDDEN)
         shown: list[Tensor] = []
         for name, field in fields.items():
-            colour, opacity = views(field, hidden)
+            colour, opacity = views(field, HIDDEN)
             table.setdefault(name, []).append([psnr(colour, truth), seems(colour, truth), overlap(opacity, cover),
-                                               mesh_error(field, body, hidden),
+                                               mesh_error(field, body, HIDDEN),
                                                abs(saturation(colour, opacity) - saturation(truth, cover))])
             shown.append(colour)
         keep_pictures(folder, f"photo_{number}", [truth, *shown])
@@ -272,6 +211,25 @@ def photo(numbers: range, folder: Path | None) -> None:
         say(f"  {name:29} {scores(rows)}")
     for other in ("score distillation", "score distillation, our start") if len(numbers) > 1 else ():
         say(f"  ours less {other}, mean over the objects (its standard error): {against(table['ours'], table[other])}")
+
+
+def again(numbers: range, seeds: int) -> None:
+    """The same photograph, other seeds."""
+    say(f"One photograph, {seeds} seeds, hidden views; diversity over that of 20 other objects of the class")
+    for number in numbers:
+        kind = CLASSES[number % 3]
+        (body, given), denoiser = photographed(number), objects_denoiser(kind)
+        truth = pictures(body, HIDDEN)[0]
+        spread = apart([pictures(make_object(kind, (HELD_OUT + 3, i)), HIDDEN)[0] for i in range(20)])
+        calls = FLOW.calls + COMPLETED.prior.sweeps * COMPLETED.views
+        drawn = [replace(COMPLETED, seed=seed) for seed in range(seeds)]
+        ours = [shape_field(FieldPrior(CONFIG, denoiser, settings, anchors=given)) for settings in drawn]
+        others = [distilled(denoiser, settings, calls, annealed=False, anchors=given) for settings in drawn]
+        for name, fields in {"ours": ours, "score distillation": others}.items():
+            shown = [views(field, HIDDEN)[0] for field in fields]
+            far = torch.tensor([psnr(each, truth) for each in shown])
+            say(f"  {kind} {number}, {name:20} diversity {apart(shown) / spread:.4f}, {float(far.mean()):.2f} dB "
+                f"({float(far.min()):.2f} to {float(far.max()):.2f})")
 
 
 def prior(seeds: int, folder: Path | None) -> None:
@@ -308,11 +266,6 @@ def objects_denoiser(kind: str) -> NetworkDenoiser:
     """The shipped one, told the class."""
     network = load_checkpoint(WEIGHTS / "denoisers" / "objects_64.safetensors").module
     return NetworkDenoiser(network, sigma_data=network.sigma_data, label=network.labels.condition(kind))
-
-
-def apart(shown: Sequence[Tensor]) -> float:
-    """Mean squared difference of pairs."""
-    return float(torch.pdist(torch.stack(list(shown)).flatten(1)).square().mean()) / shown[0].numel()
 
 
 def variance(seeds: int) -> None:
@@ -352,7 +305,7 @@ def variance(seeds: int) -> None:
 def main() -> None:
     """Run the parts."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--part", nargs="*", default=["fit", "exact", "photo", "prior", "variance"])
+    parser.add_argument("--part", nargs="*", default=["fit", "exact", "photo", "again", "prior", "variance"])
     parser.add_argument("--objects", type=int, default=6)
     parser.add_argument("--first", type=int, default=0, help="of the objects that are photographed")
     parser.add_argument("--steps", type=int, default=400)
@@ -366,6 +319,8 @@ def main() -> None:
         exact(args.seeds, args.known)
     if "photo" in args.part:
         photo(range(args.first, args.first + args.objects), args.pictures)
+    if "again" in args.part:
+        again(range(args.first, args.first + args.objects), args.seeds)
     if "prior" in args.part:
         prior(args.seeds, args.pictures)
     if "variance" in args.part:
