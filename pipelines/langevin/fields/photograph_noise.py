@@ -2,7 +2,7 @@
 
 The probability flow carries a photograph up to a noise level. The noise that it arrives at holds what the object is, its
 colours and proportions, rather than its outlines; a denoiser that is told another camera makes of it the object as it might
-look from there. It is a start and no more: no view's own noise is that of another.
+look from there. It is a start and no more: kept for longer, this noise draws the photograph's outline from every side.
 """
 
 from __future__ import annotations
@@ -24,20 +24,19 @@ FLOW = Inversion("ode")
 def noisy_photographs(pictures: Tensor, cameras: Cameras, level: float, denoiser: Denoiser, *, size: tuple[int, int],
                       seed: int = 0, check: Callable[[], None] | None = None) -> Tensor:
     """Photographs float [P,C,H,W] in the denoiser's units, taken by P cameras, at a noise level, [P,C,*size]. seed: of the
-    little noise that the flow starts from. check: called after each photograph; what it raises goes on."""
+    little noise that the flow starts from. check: called before each call of the denoiser; what it raises goes on."""
     found: list[Tensor] = []
     small = pictures if tuple(pictures.shape[2:]) == size else F.interpolate(
         pictures, size, mode="bilinear", align_corners=False, antialias=True)
     for i in range(len(small)):
         noise = seeded_normal(small.shape[1:], seed, i, dtype=small.dtype)[None].to(small.device)
-        camera = cameras[i]
 
-        def denoise(x: Tensor, sigma: float, camera: Cameras = camera) -> Tensor:
+        def denoise(x: Tensor, sigma: float, camera: Cameras = cameras[i]) -> Tensor:
+            if check is not None:
+                check()
             return denoiser(x, sigma, camera)
 
         found.append(invert(FLOW, small[i:i + 1], level, noise, denoise, sigma_data=denoiser.sigma_data))
-        if check is not None:
-            check()
     return torch.cat(found)
 
 
