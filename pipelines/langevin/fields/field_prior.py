@@ -36,8 +36,6 @@ from .rendering import Sampling, render
 FOLLOW = 0.8
 """Of the measured share of the way to a target, what the next measurement leaves."""
 TINY = 1e-12
-PICTURED = 6
-"""Longer makes what no picture shows more diverse from seed to seed, and farther from the one that was pictured."""
 COARSE = Sampling(24, 48)
 PRIOR = PriorSettings(sweeps=64, sigma_max=40.0, sigma_min=0.2, tau=0.5, inversion=Inversion("naive"), keep=0.0)
 
@@ -56,7 +54,7 @@ class FieldPriorSettings:
     |g|^2 / <g, t>, the mean of A over the directions in which it goes, and so the one to raise noise by. lasting: sweeps for
     which the coarse part of the noise, common to all views, stays as it is. A sweep moves the field a small part of the way:
     noise that changes each time averages out, and every seed ends at what is nearest to the mean; noise that stays decides
-    which object it becomes. Where pictures are given they decide most, and it stays for PICTURED sweeps at most.
+    which object it becomes. Where pictures are given they decide, and noise always changes.
     anchored: share of the rays that look at the pictures given. seed: of all that is drawn. Raises
     InvalidInputError.
     """
@@ -214,7 +212,7 @@ class FieldPrior:
         learner = FieldLearner(model, settings.learning, seeded(settings.seed))
         learner.see_space()
         self.views = FieldViews(learner, settings, None if anchors is None else anchors.to(device), pool)
-        lasting = settings.lasting if anchors is None else min(settings.lasting, PICTURED)
+        lasting = settings.lasting if anchors is None else 1
         self.noise = ViewNoise(settings.seed, lasting=lasting) if noise is None else noise
         self.schedule = settings.prior.sigmas(main.sigma_data, settings.seed, bounds=levels_known(main))
         self.done, self.begun = 0, begun is not None
