@@ -221,10 +221,10 @@ def again(numbers: range, seeds: int) -> None:
         (body, given), denoiser = photographed(number), objects_denoiser(kind)
         truth = pictures(body, HIDDEN)[0]
         spread = apart([pictures(make_object(kind, (HELD_OUT + 3, i)), HIDDEN)[0] for i in range(20)])
-        calls = FLOW.calls + COMPLETED.prior.sweeps * COMPLETED.views
-        drawn = [replace(COMPLETED, seed=seed) for seed in range(seeds)]
-        ours = [shape_field(FieldPrior(CONFIG, denoiser, settings, anchors=given)) for settings in drawn]
-        others = [distilled(denoiser, settings, calls, annealed=False, anchors=given) for settings in drawn]
+        jobs = [FieldPrior(CONFIG, denoiser, replace(COMPLETED, seed=seed), anchors=given) for seed in range(seeds)]
+        ours = [shape_field(job) for job in jobs]
+        calls = FLOW.calls + sum(sweep.calls for sweep in jobs[0].sweeps)
+        others = [distilled(denoiser, job.settings, calls, annealed=False, anchors=given) for job in jobs]
         for name, fields in {"ours": ours, "score distillation": others}.items():
             shown = [views(field, HIDDEN)[0] for field in fields]
             far = torch.tensor([psnr(each, truth) for each in shown])

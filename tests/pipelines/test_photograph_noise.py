@@ -11,7 +11,7 @@ from latent_atelier.demo.models import WEIGHTS
 from latent_atelier.demo.objects import make_object
 from latent_atelier.pipelines.langevin.denoiser import NetworkDenoiser
 from latent_atelier.pipelines.langevin.fields.cameras import Cameras, joined, orbit
-from latent_atelier.pipelines.langevin.fields.photograph_noise import FLOW, nearest, noisy_photographs
+from latent_atelier.pipelines.langevin.fields.photograph_noise import FLOW, framed, nearest, noisy_photographs
 from latent_atelier.pipelines.langevin.seeds import seeded_normal
 from shots import shots
 from torch import Tensor
@@ -54,6 +54,20 @@ def test_each_photograph_is_carried_alone_and_in_the_size_of_the_views() -> None
     assert torch.equal(found[:1], noisy_photographs(large[:1], cameras[0], 2.0, prior, size=(8, 8), seed=3))
     assert torch.allclose(found, noisy_photographs(colours.expand(-1, -1, 8, 8), cameras, 2.0, prior, size=(8, 8), seed=3))
     assert not torch.equal(found, noisy_photographs(large, cameras, 2.0, prior, size=(8, 8), seed=4))
+
+
+@pytest.mark.parametrize("size", [64, 32])
+@pytest.mark.parametrize("width", [40, 64, 96])
+def test_a_photograph_of_another_shape_keeps_its_proportions(width: int, size: int) -> None:
+    """Pictures of the directions in which pixels look: those of the camera in the other size, as far as they were taken."""
+    camera = orbit([30.0], 20.0)
+    taken, wanted = (camera.rays(h, w)[1].permute(0, 3, 1, 2) for h, w in ((64, width), (size, size)))
+    found = framed(taken, (size, size))
+    margin = max(0, size * (64 - width) // 128)
+    inner = slice(margin + 1, size - margin - 1)
+    assert found.shape == wanted.shape
+    assert torch.allclose(found[:, :, 1:-1, inner], wanted[:, :, 1:-1, inner], atol=1e-4)
+    assert torch.equal(found[..., :margin], found[..., margin:margin + 1].expand(-1, -1, -1, margin))
 
 
 def test_a_view_goes_by_the_photograph_from_its_own_side() -> None:

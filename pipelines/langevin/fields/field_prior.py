@@ -146,7 +146,7 @@ class FieldViews:
     def learn(self, steps: int) -> None:
         """Steps towards the targets kept, and towards the anchors."""
         s = self.settings
-        pictures = PosedImages(self.to_colour(torch.cat([target for _, target in self._targets])),
+        pictures = PosedImages(self._to_colour(torch.cat([target for _, target in self._targets])),
                                joined([view for view, _ in self._targets]))
         pinned = round(s.rays * s.anchored) if self.anchors is not None else 0
         for _ in range(steps):
@@ -179,8 +179,7 @@ class FieldViews:
         """Colours of the field in the denoiser's units."""
         return colour * 2 - 1 if self.learner.field.config.colour == "sigmoid" else colour
 
-    def to_colour(self, data: Tensor) -> Tensor:
-        """The inverse."""
+    def _to_colour(self, data: Tensor) -> Tensor:
         return (data + 1) / 2 if self.learner.field.config.colour == "sigmoid" else data
 
     def state_dict(self) -> State:

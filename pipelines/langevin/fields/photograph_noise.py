@@ -23,11 +23,11 @@ FLOW = Inversion("ode")
 
 def noisy_photographs(pictures: Tensor, cameras: Cameras, level: float, denoiser: Denoiser, *, size: tuple[int, int],
                       seed: int = 0, check: Callable[[], None] | None = None) -> Tensor:
-    """Photographs float [P,C,H,W] in the denoiser's units, taken by P cameras, at a noise level, [P,C,*size]. seed: of the
-    little noise that the flow starts from. check: called before each call of the denoiser; what it raises goes on."""
+    """Photographs float [P,C,H,W] in the denoiser's units, taken by P cameras, at a noise level, [P,C,*size], as `framed` shows
+    them. seed: of the little noise that the flow starts from. check: called before each call of the denoiser; what it raises
+    goes on."""
     found: list[Tensor] = []
-    small = pictures if tuple(pictures.shape[2:]) == size else F.interpolate(
-        pictures, size, mode="bilinear", align_corners=False, antialias=True)
+    small = framed(pictures, size)
     for i in range(len(small)):
         noise = seeded_normal(small.shape[1:], seed, i, dtype=small.dtype)[None].to(small.device)
 
@@ -38,6 +38,18 @@ def noisy_photographs(pictures: Tensor, cameras: Cameras, level: float, denoiser
 
         found.append(invert(FLOW, small[i:i + 1], level, noise, denoise, sigma_data=denoiser.sigma_data))
     return torch.cat(found)
+
+
+def framed(pictures: Tensor, size: tuple[int, int]) -> Tensor:
+    """Pictures [P,C,H,W] as the same cameras take them in another size, [P,C,*size]. The angle of view is the vertical one:
+    what is too wide is cut off left and right, what is too narrow goes on as its edges are."""
+    height, width = size
+    if tuple(pictures.shape[2:]) == size:
+        return pictures
+    wide = max(1, round(pictures.shape[3] * height / pictures.shape[2]))
+    small = F.interpolate(pictures, (height, wide), mode="bilinear", align_corners=False, antialias=True)
+    left = (width - wide) // 2
+    return F.pad(small, (left, width - wide - left, 0, 0), mode="replicate")
 
 
 def nearest(views: Cameras, cameras: Cameras) -> Tensor:
