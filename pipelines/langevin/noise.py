@@ -3,6 +3,7 @@ order of the crops, on how many share a batch, or on how many canvases there are
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict
 from collections.abc import Sequence
 from itertools import product
@@ -48,15 +49,36 @@ class ViewNoise:
 
     def __call__(self, draw: int, like: Tensor, view: View) -> Tensor:
         own = torch.stack([seeded_normal(like.shape[1:], self.seed, draw, i, dtype=like.dtype) for i in range(len(like))])
-        height, width = own.shape[2:]
-        rows, columns = min(self.cells, height), min(self.cells, width)
-        of_row, of_column = torch.arange(height) * rows // height, torch.arange(width) * columns // width
-        part = of_row[:, None] * columns + of_column
-        count = torch.bincount(part.flatten(), minlength=rows * columns).to(own)
-        sums = own.new_zeros(*own.shape[:2], rows * columns).index_add(2, part.flatten(), own.flatten(2))
         slow = 2 * (draw // 2 // self.lasting) + draw % 2  # a sweep has two draws
-        common = seeded_normal((own.shape[1], rows * columns), self.seed, slow, -1, dtype=like.dtype) * count.sqrt()
-        return (own + ((common - sums) / count)[:, :, part]).to(like.device)
+        parts = coarse_shape(own, self.cells)
+        common = seeded_normal((own.shape[1], math.prod(parts)), self.seed, slow, -1, dtype=like.dtype)
+        return with_coarse(own, common, self.cells).to(like.device)
+
+
+def coarse_shape(x: Tensor, cells: int) -> tuple[int, int]:
+    """Rows and columns of parts of pictures [N,C,H,W]: cells x cells, or fewer where there are fewer pixels."""
+    return min(cells, x.shape[2]), min(cells, x.shape[3])
+
+
+def coarse(x: Tensor, cells: int) -> Tensor:
+    """The means of pictures [N,C,H,W] over cells x cells parts, times the root of their pixels, [N,C,parts]: standard normal
+    where x is."""
+    part, count = _parts(x, cells)
+    return x.new_zeros(*x.shape[:2], len(count)).index_add(2, part, x.flatten(2)) / count.sqrt()
+
+
+def with_coarse(x: Tensor, wanted: Tensor, cells: int) -> Tensor:
+    """x [N,C,H,W] with other `coarse` numbers, [N,C,parts] or one set of them for all, [C,parts]."""
+    part, count = _parts(x, cells)
+    return x + ((wanted - coarse(x, cells)) / count.sqrt())[:, :, part].view_as(x)
+
+
+def _parts(x: Tensor, cells: int) -> tuple[Tensor, Tensor]:
+    """The part of each pixel, int64 [H*W], and how many pixels parts have."""
+    (height, width), (rows, columns) = x.shape[2:], coarse_shape(x, cells)
+    of_row, of_column = torch.arange(height) * rows // height, torch.arange(width) * columns // width
+    part = (of_row[:, None] * columns + of_column).flatten().to(x.device)
+    return part, torch.bincount(part, minlength=rows * columns).to(x)
 
 
 class CanvasNoise:

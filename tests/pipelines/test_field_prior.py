@@ -23,7 +23,7 @@ from latent_atelier.pipelines.langevin.fields.field_prior import (
 from latent_atelier.pipelines.langevin.fields.fitting import PosedImages
 from latent_atelier.pipelines.langevin.fields.radiance_field import FieldConfig, new_field
 from latent_atelier.pipelines.langevin.fields.rendering import Sampling
-from latent_atelier.pipelines.langevin.noise import ViewNoise
+from latent_atelier.pipelines.langevin.noise import ViewNoise, coarse
 from latent_atelier.pipelines.steps import StepInfo
 from latent_atelier.pipelines.training.data import seeded
 from object_priors import OneOf
@@ -100,24 +100,45 @@ def test_where_pictures_are_given_the_common_noise_changes(pair) -> None:
     assert kept[1] == [False] * 17
 
 
+def test_the_noise_of_a_photograph_decides_views_from_its_side_and_the_seed_the_others(pair) -> None:
+    """From the first sweep on, and unless other noise is given."""
+    camera, behind = orbit([45.0], 20.0), orbit([225.0], 20.0)
+    anchors = PosedImages((pair.views(camera)[0] + 1) / 2, camera)
+    settings = replace(SETTINGS, prior=replace(PRIOR, sweeps=2, sigma_max=200.0), start=0, inner=1)
+    like = torch.zeros(1, 3, SIZE, SIZE)
+    job = FieldPrior(CONFIG, pair, settings, anchors=anchors)
+    job.step()
+    assert job.photographs is not None
+    seen = (job.photographs.noise, *(job.noise(0, like, view) for view in (camera, behind)))
+    theirs, near, far = (coarse(x, 4) for x in seen)
+    assert float((near - theirs).abs().mean()) < 0.1 < 0.5 < float((far - theirs).abs().mean())
+    own = ViewNoise(3)
+    job = FieldPrior(CONFIG, pair, settings, anchors=anchors, noise=own)
+    job.step()
+    assert job.noise is own
+
+
 class StopError(Exception):
     pass
 
 
-def test_a_run_that_was_stopped_goes_on_to_the_same_numbers(pair, tmp_path: Path) -> None:
+@pytest.mark.parametrize("photographs", [0, 2])
+def test_a_run_that_was_stopped_goes_on_to_the_same_numbers(pair, tmp_path: Path, photographs: int) -> None:
     settings = replace(SETTINGS, prior=replace(PRIOR, sweeps=5), inner=2, start=4, coarse=0.4, views=2)
-    whole = shape_field(FieldPrior(CONFIG, pair, settings))
+    cameras = orbit([45.0, 200.0], 20.0)
+    anchors = PosedImages((pair.views(cameras)[0] + 1) / 2, cameras) if photographs else None
+    whole = shape_field(FieldPrior(CONFIG, pair, settings, anchors=anchors))
 
     def stop(info: StepInfo) -> None:
         if info.step == 3:
             raise StopError
 
     with pytest.raises(StopError):
-        shape_field(FieldPrior(CONFIG, pair, settings), folder=tmp_path, on_step=stop)
-    resumed = shape_field(FieldPrior(CONFIG, pair, settings), folder=tmp_path)
+        shape_field(FieldPrior(CONFIG, pair, settings, anchors=anchors), folder=tmp_path, on_step=stop)
+    resumed = shape_field(FieldPrior(CONFIG, pair, settings, anchors=anchors), folder=tmp_path)
     assert all(torch.equal(a, b) for a, b in zip(whole.parameters(), resumed.parameters(), strict=True))
     with pytest.raises(TrainingStateError, match="seed"):
-        shape_field(FieldPrior(CONFIG, pair, replace(settings, seed=1)), folder=tmp_path)
+        shape_field(FieldPrior(CONFIG, pair, replace(settings, seed=1), anchors=anchors), folder=tmp_path)
 
 
 def test_the_share_is_that_of_the_targets_that_the_field_reached() -> None:

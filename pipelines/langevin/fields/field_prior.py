@@ -27,9 +27,10 @@ from ..noise import NoiseSource, ViewNoise
 from ..prior import PriorSettings, Sweep, run_prior
 from ..seeds import mixed
 from .cameras import DISTANCE, FOV, Cameras, joined, random_orbits
+from .direction_noise import DirectionNoise
 from .field_learner import FieldLearner, Learning
 from .fitting import PREVIEW, PosedImages, around
-from .photograph_noise import nearest, noisy_photographs
+from .photograph_noise import NoisyPhotographs, framed, nearest, noisy_photographs
 from .radiance_field import FieldConfig, RadianceField, as_dict, new_field
 from .rendering import Sampling, render
 
@@ -54,7 +55,7 @@ class FieldPriorSettings:
     |g|^2 / <g, t>, the mean of A over the directions in which it goes, and so the one to raise noise by. lasting: sweeps for
     which the coarse part of the noise, common to all views, stays as it is. A sweep moves the field a small part of the way:
     noise that changes each time averages out, and every seed ends at what is nearest to the mean; noise that stays decides
-    which object it becomes. Where pictures are given they decide, and noise always changes.
+    which object it becomes. Where pictures are given noise stays by `DirectionNoise` instead.
     anchored: share of the rays that look at the pictures given. seed: of all that is drawn. Raises
     InvalidInputError.
     """
@@ -198,8 +199,9 @@ class FieldViews:
 
 class FieldPrior:
     """A prior at work on a field, a sweep at a time, as a `training.loop.Job`. main, aux: D and D' of Algorithm 1, told the
-    cameras. `sweeps` are what was made by now, since it was begun or gone on with. check: called after every step of the start,
-    which comes before the first sweep; what it raises ends the run with nothing begun."""
+    cameras. `sweeps` are what was made by now, since it was begun or gone on with. check: called while photographs are carried
+    to the first noise level, which a run that goes on does again, and after every step of the start, which comes before the
+    first sweep; what it raises ends the run with nothing begun. noise: instead of the field prior's own."""
 
     def __init__(self, config: FieldConfig, main: Denoiser, settings: FieldPriorSettings, *, aux: Denoiser | None = None,
                  anchors: PosedImages | None = None, begun: RadianceField | None = None, noise: NoiseSource | None = None,
@@ -211,9 +213,10 @@ class FieldPrior:
         learner = FieldLearner(model, settings.learning, seeded(settings.seed))
         learner.see_space()
         self.views = FieldViews(learner, settings, None if anchors is None else anchors.to(device), pool)
-        lasting = settings.lasting if anchors is None else 1
+        self.own_noise, lasting = noise is None, settings.lasting if anchors is None else 1
         self.noise = ViewNoise(settings.seed, lasting=lasting) if noise is None else noise
         self.schedule = settings.prior.sigmas(main.sigma_data, settings.seed, bounds=levels_known(main))
+        self.photographs: NoisyPhotographs | None = None
         self.done, self.begun = 0, begun is not None
         self.sweeps: list[Sweep] = []
 
@@ -227,6 +230,7 @@ class FieldPrior:
         return self.done
 
     def step(self) -> Mapping[str, float]:
+        self.carried()
         if self.done == 0 and not self.begun:
             self.expect()
         coarse = self.done < self.settings.coarse * len(self.schedule)
@@ -242,20 +246,33 @@ class FieldPrior:
         noise to which the nearest of the pictures given is carried. of_photographs: False for noise alone in any case."""
         s = self.settings
         views = self.views.cameras(3 * s.views, len(self.schedule))
-        level, given = self.schedule[0], self.views.anchors if of_photographs else None
+        level, photographs = self.schedule[0], self.carried() if of_photographs else None
         with torch.no_grad():
-            if given is None:
+            if photographs is None:
                 like = torch.zeros(len(views), self.field.config.channels, *s.size, device=self.field.device)
                 noisy = level * self.noise(2 * len(self.schedule), like, views)
             else:
-                noisy = noisy_photographs(self.views.to_data(given.pictures), given.cameras, level, self.main, size=s.size,
-                                          seed=s.seed, check=self.check)[nearest(views, given.cameras)]
+                noisy = photographs.noisy[nearest(views, photographs.cameras)]
             self.views.aim(views, self.main(noisy, level, views))
         for _ in range(s.start):
             self.views.learn(1)
             if self.check is not None:
                 self.check()
         self.views.forget()
+
+    def carried(self) -> NoisyPhotographs | None:
+        """The photographs given, at the first noise level and in the size of the views. What they hold decides, once they are
+        carried there, the noise of the views that look from near by."""
+        given, level = self.views.anchors, self.schedule[0]
+        if given is not None and self.photographs is None:
+            with torch.no_grad():
+                pictures = framed(self.views.to_data(given.pictures), self.settings.size)
+                noisy = noisy_photographs(pictures, given.cameras, level, self.main, size=self.settings.size,
+                                          seed=self.settings.seed, check=self.check)
+            self.photographs = NoisyPhotographs(noisy, (noisy - pictures) / level, given.cameras)
+            if self.own_noise:
+                self.noise = DirectionNoise(self.settings.seed, self.schedule, self.main.sigma_data, self.photographs)
+        return self.photographs
 
     def samples(self, count: int) -> Tensor:
         """A row of views around the field."""

@@ -2,12 +2,13 @@
 
 The probability flow carries a photograph up to a noise level. The noise that it arrives at holds what the object is, its
 colours and proportions, rather than its outlines; a denoiser that is told another camera makes of it the object as it might
-look from there. It is a start and no more: kept for longer, this noise draws the photograph's outline from every side.
+look from there. It is a start: kept for longer and for all views, this noise draws the photograph's outline from every side.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -19,6 +20,15 @@ from ..seeds import seeded_normal
 from .cameras import Cameras, length
 
 FLOW = Inversion("ode")
+
+
+@dataclass(frozen=True, eq=False)
+class NoisyPhotographs:
+    """Photographs at a noise level, and the noise that they hold, in units of the level, both [P,C,H,W]; P cameras."""
+
+    noisy: Tensor
+    noise: Tensor
+    cameras: Cameras
 
 
 def noisy_photographs(pictures: Tensor, cameras: Cameras, level: float, denoiser: Denoiser, *, size: tuple[int, int],
