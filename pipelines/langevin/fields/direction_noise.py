@@ -4,8 +4,8 @@ A representation that follows its targets slowly comes to rest where D(x + sigma
 have the variance v around their mean that is x = v n / sigma: noise that stays as it is drives x the further the lower the
 level, and noise that changes each time averages out, so that every seed ends near the mean. With n = c xi + sqrt(1 - c^2) eps,
 c = sigma / sqrt(sigma^2 + v), eps new each time, x comes to rest at v xi / sqrt(v + sigma^2): D of the sample
-sqrt(v + sigma^2) xi that the probability flow has at this level, of variance v in the end, as long as the level falls more
-slowly than x follows.
+sqrt(v + sigma^2) xi that the probability flow has at this level, of the variance v that xi has in the end, as long as the level
+falls more slowly than x follows.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from ..denoiser import View
 from ..noise import coarse, coarse_shape, with_coarse
 from ..seeds import seeded_normal
 from .cameras import Cameras, length
@@ -25,6 +26,8 @@ CELLS = 4
 COARSE_SHARE = 0.1
 """Of the variance of pictures, sigma_data^2, what their means over 4x4 parts have where class and camera are known. Measured of
 the demo's objects: 0.07 to 0.09."""
+OPEN = 0.5
+"""Of that variance, what a photograph leaves open on the sides that it does not show."""
 DIRECTIONS, CONCENTRATION = 64, 4.0
 
 
@@ -32,9 +35,10 @@ class DirectionNoise:
     """A noise source (`noise.NoiseSource`) of views, which are cameras.
 
     The coarse part of a view's noise, its means over 4x4 parts, is a Gaussian process over the directions from which an object
-    is seen: half alike at 50 degrees, hardly at 90. Of the inversion's the share c^2 stays for the whole run, xi; near the
-    direction of a photograph that is the photograph's own noise, elsewhere the seed's. The churn's changes, as Langevin's
-    equation asks. The rest of the noise is each view's own. Far from photographs every view alone sees standard normal noise.
+    is seen: half alike at 50 degrees, hardly at 90. Of the inversion's the share c^2 stays for the whole run near the direction
+    of a photograph, and is the photograph's own noise; elsewhere half of that stays (OPEN), and is the seed's. The churn's
+    changes, as Langevin's equation asks. The rest of the noise is each view's own. Far from photographs every view alone sees
+    standard normal noise.
 
     sigmas: noise level of every sweep, in the units of the data, whose deviation is sigma_data.
     """
@@ -42,12 +46,14 @@ class DirectionNoise:
     def __init__(self, seed: int, sigmas: Sequence[float], sigma_data: float, photographs: NoisyPhotographs) -> None:
         self.seed, self.sigmas, self.sigma_data, self.photographs = seed, sigmas, sigma_data, photographs
 
-    def __call__(self, draw: int, like: Tensor, view: Cameras) -> Tensor:
+    def __call__(self, draw: int, like: Tensor, view: View) -> Tensor:
+        cameras: Cameras = view  # pyright: ignore[reportAssignmentType]
         own = torch.stack([seeded_normal(like.shape[1:], self.seed, draw, i, dtype=like.dtype) for i in range(len(like))])
         sweep, churn = divmod(draw, 2)
-        share, numbers = 0.0 if churn else self.staying(sweep, like), self.process(draw, 1, like, view)
-        if share:
-            numbers = share * self.lasting(like, view) + math.sqrt(1 - share**2) * numbers
+        numbers = self.process(draw, 1, like, cameras)
+        if not churn:
+            c, (xi, variance) = self.staying(sweep, like), self.lasting(like, cameras)
+            numbers = c * xi + (1 - c**2 * variance).sqrt() * numbers
         return with_coarse(own.to(like.device), numbers, CELLS)
 
     def staying(self, sweep: int, like: Tensor) -> float:
@@ -56,13 +62,14 @@ class DirectionNoise:
         sigma = self.sigmas[min(sweep, len(self.sigmas) - 1)]
         return sigma / math.sqrt(sigma**2 + COARSE_SHARE * pixels * self.sigma_data**2)
 
-    def lasting(self, like: Tensor, view: Cameras) -> Tensor:
-        """xi of the views of cameras, [N,C,parts]."""
+    def lasting(self, like: Tensor, view: Cameras) -> tuple[Tensor, Tensor]:
+        """xi of the views of cameras, [N,C,parts], and its variance, [N,1,1]: 1 at a photograph, OPEN far from it."""
         theirs, taken = self.photographs.noise.to(like), self.photographs.cameras.to(view.poses.device)
         chosen = nearest(view, taken)
         alike = (weights(view) * weights(taken)[chosen]).sum(dim=1)[:, None, None].to(like)
-        told = coarse(theirs, CELLS) - self.process(0, 0, like, taken)
-        return self.process(0, 0, like, view) + alike * told[chosen]
+        seeds, at_photographs = self.process(0, 0, like, view), self.process(0, 0, like, taken)[chosen]
+        xi = alike * coarse(theirs, CELLS)[chosen] + math.sqrt(OPEN) * (seeds - alike * at_photographs)
+        return xi, alike**2 + OPEN * (1 - alike**2)
 
     def process(self, draw: int, kind: int, like: Tensor, view: Cameras) -> Tensor:
         """Standard normal numbers [N,C,parts] of a draw for cameras, mixed of those of directions all round. kind: 0 of what
