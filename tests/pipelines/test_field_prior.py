@@ -101,10 +101,10 @@ def test_where_pictures_are_given_the_common_noise_changes(pair) -> None:
 
 
 def test_the_noise_of_a_photograph_decides_views_from_its_side_and_the_seed_the_others(pair) -> None:
-    """From the first sweep on, and unless other noise is given."""
+    """From the first sweep on, unless there is a churn or other noise is given."""
     camera, behind = orbit([45.0], 20.0), orbit([225.0], 20.0)
     anchors = PosedImages((pair.views(camera)[0] + 1) / 2, camera)
-    settings = replace(SETTINGS, prior=replace(PRIOR, sweeps=2, sigma_max=200.0), start=0, inner=1)
+    settings = replace(SETTINGS, prior=replace(PRIOR, sweeps=2, sigma_max=200.0, tau=0.0), start=0, inner=1)
     like = torch.zeros(1, 3, SIZE, SIZE)
     job = FieldPrior(CONFIG, pair, settings, anchors=anchors)
     job.step()
@@ -112,6 +112,9 @@ def test_the_noise_of_a_photograph_decides_views_from_its_side_and_the_seed_the_
     seen = (job.photographs.noise, *(job.noise(0, like, view) for view in (camera, behind)))
     theirs, near, far = (coarse(x, 4) for x in seen)
     assert float((near - theirs).abs().mean()) < 0.1 < 0.5 < float((far - theirs).abs().mean())
+    churned = FieldPrior(CONFIG, pair, replace(settings, prior=replace(settings.prior, tau=0.5)), anchors=anchors)
+    churned.step()
+    assert isinstance(churned.noise, ViewNoise)
     own = ViewNoise(3)
     job = FieldPrior(CONFIG, pair, settings, anchors=anchors, noise=own)
     job.step()
@@ -124,7 +127,8 @@ class StopError(Exception):
 
 @pytest.mark.parametrize("photographs", [0, 2])
 def test_a_run_that_was_stopped_goes_on_to_the_same_numbers(pair, tmp_path: Path, photographs: int) -> None:
-    settings = replace(SETTINGS, prior=replace(PRIOR, sweeps=5), inner=2, start=4, coarse=0.4, views=2)
+    prior = replace(PRIOR, sweeps=5, tau=0.0 if photographs else 0.5)
+    settings = replace(SETTINGS, prior=prior, inner=2, start=4, coarse=0.4, views=2)
     cameras = orbit([45.0, 200.0], 20.0)
     anchors = PosedImages((pair.views(cameras)[0] + 1) / 2, cameras) if photographs else None
     whole = shape_field(FieldPrior(CONFIG, pair, settings, anchors=anchors))

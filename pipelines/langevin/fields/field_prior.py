@@ -55,7 +55,8 @@ class FieldPriorSettings:
     |g|^2 / <g, t>, the mean of A over the directions in which it goes, and so the one to raise noise by. lasting: sweeps for
     which the coarse part of the noise, common to all views, stays as it is. A sweep moves the field a small part of the way:
     noise that changes each time averages out, and every seed ends at what is nearest to the mean; noise that stays decides
-    which object it becomes. Where pictures are given noise stays by `DirectionNoise` instead.
+    which object it becomes. Where pictures are given they decide: noise stays by `DirectionNoise` with a tau of 0, and changes
+    with a churn.
     anchored: share of the rays that look at the pictures given. seed: of all that is drawn. Raises
     InvalidInputError.
     """
@@ -213,7 +214,8 @@ class FieldPrior:
         learner = FieldLearner(model, settings.learning, seeded(settings.seed))
         learner.see_space()
         self.views = FieldViews(learner, settings, None if anchors is None else anchors.to(device), pool)
-        self.own_noise, lasting = noise is None, settings.lasting if anchors is None else 1
+        self.decided = noise is None and settings.prior.tau == 0  # next to a churn it was not measured
+        lasting = settings.lasting if anchors is None else 1
         self.noise = ViewNoise(settings.seed, lasting=lasting) if noise is None else noise
         self.schedule = settings.prior.sigmas(main.sigma_data, settings.seed, bounds=levels_known(main))
         self.photographs: NoisyPhotographs | None = None
@@ -270,7 +272,7 @@ class FieldPrior:
                 noisy = noisy_photographs(pictures, given.cameras, level, self.main, size=self.settings.size,
                                           seed=self.settings.seed, check=self.check)
             self.photographs = NoisyPhotographs(noisy, (noisy - pictures) / level, given.cameras)
-            if self.own_noise:
+            if self.decided:
                 self.noise = DirectionNoise(self.settings.seed, self.schedule, self.main.sigma_data, self.photographs)
         return self.photographs
 
