@@ -201,8 +201,8 @@ class FieldViews:
 class FieldPrior:
     """A prior at work on a field, a sweep at a time, as a `training.loop.Job`. main, aux: D and D' of Algorithm 1, told the
     cameras. `sweeps` are what was made by now, since it was begun or gone on with. check: called while photographs are carried
-    to the first noise level, which a run that goes on does again, and after every step of the start, which comes before the
-    first sweep; what it raises ends the run with nothing begun. noise: instead of the field prior's own."""
+    to the first noise level, which a run that goes on with a tau of 0 does again, and after every step of the start, which
+    comes before the first sweep; what it raises ends the run with nothing begun. noise: instead of the field prior's own."""
 
     def __init__(self, config: FieldConfig, main: Denoiser, settings: FieldPriorSettings, *, aux: Denoiser | None = None,
                  anchors: PosedImages | None = None, begun: RadianceField | None = None, noise: NoiseSource | None = None,
@@ -214,7 +214,7 @@ class FieldPrior:
         learner = FieldLearner(model, settings.learning, seeded(settings.seed))
         learner.see_space()
         self.views = FieldViews(learner, settings, None if anchors is None else anchors.to(device), pool)
-        self.decided = noise is None and settings.prior.tau == 0  # next to a churn it was not measured
+        self.decided = noise is None and settings.prior.tau == 0  # with a churn, noise that stays fights the pictures
         lasting = settings.lasting if anchors is None else 1
         self.noise = ViewNoise(settings.seed, lasting=lasting) if noise is None else noise
         self.schedule = settings.prior.sigmas(main.sigma_data, settings.seed, bounds=levels_known(main))
@@ -232,7 +232,8 @@ class FieldPrior:
         return self.done
 
     def step(self) -> Mapping[str, float]:
-        self.carried()
+        if self.decided:
+            self.carried()
         if self.done == 0 and not self.begun:
             self.expect()
         coarse = self.done < self.settings.coarse * len(self.schedule)
